@@ -1,0 +1,52 @@
+# The same commands for a person and for CI. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.PHONY: help demo serve test check format bench bench-maps bench-service clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is wanted; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## masks over HTTP, Φ as Zarr, a V-Net trained on it; DATA='folder or pattern' LABELS=5,6,7 take your own
+	@$(PY) -m demo $(if $(DATA),--data '$(DATA)') $(if $(LABELS),--labels '$(LABELS)')
+
+serve: $(READY) ## API and one worker on 127.0.0.1:8000, data in ./dmapsvc-data
+	@$(PY) -m worker & worker=$$!; $(PY) -m api & api=$$!; \
+	trap 'kill $$api $$worker 2>/dev/null; wait' INT TERM EXIT; wait -n $$api $$worker
+
+test: $(READY) ## all tests that need no GPU
+	@$(PY) -m pytest -q -m 'not gpu'
+
+check: $(READY) ## format, lint, types, layers
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+format: $(READY) ## put the code into the project's format
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix .
+
+bench: bench-maps bench-service ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
+
+bench-maps: $(READY) ## Φ: numba against SciPy, seconds and peak memory
+	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+
+bench-service: $(READY) ## an upload until it is published, against the bare computation
+	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+
+clean: ## remove what these commands made, your data folder excepted
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out bench-out dist build

@@ -1,0 +1,85 @@
+"""Every setting of the service, documented where it is defined.
+
+Each is an environment variable `DMAPSVC_<NAME>`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+import psutil
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+
+
+class Settings(BaseSettings):
+    """The settings of one service; API and worker of a service read the same ones."""
+
+    model_config = SettingsConfigDict(env_prefix="DMAPSVC_", frozen=True)
+
+    data: Path = Field(
+        Path("dmapsvc-data"), description="Folder of the service: store, spool, staging, database."
+    )
+    database_url: str | None = Field(
+        None, description="Database of the queue; SQLite in the data folder if unset."
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    device: str = Field("auto", description="Distance backend of a worker: auto, numba or scipy.")
+    threads: int = Field(
+        default_factory=lambda: len(os.sched_getaffinity(0)),
+        ge=1,
+        description="Threads a transform may use; all cores this process may use if unset.",
+    )
+    concurrency: int = Field(
+        2, ge=1, le=64, description="Jobs a worker runs side by side (one on the device)."
+    )
+    poll_seconds: float = Field(0.05, gt=0, description="How often a worker asks for work.")
+    attempts: int = Field(
+        3, ge=1, description="How often a job is tried, or may end its worker, before it fails."
+    )
+    memory_budget: int | None = Field(
+        None, gt=0, description="Bytes that running jobs of a worker may take; 60 % of its memory if unset."
+    )
+    max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
+    max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
+
+    @cached_property
+    def memory_budget_bytes(self) -> int:
+        """The memory budget that is in force, in bytes."""
+        return self.memory_budget if self.memory_budget is not None else int(0.6 * _memory_limit())
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """The database that is in force, as an SQLAlchemy URL."""
+        return self.database_url or f"sqlite:///{(self.data / 'jobs.sqlite').absolute()}"
+
+    @property
+    def store(self) -> Path:
+        """Folder of the published datasets, `<dataset>.zarr` each; served as it is."""
+        return self.data / "store"
+
+    @property
+    def staging(self) -> Path:
+        """Folder where cases are written before they are published; never served."""
+        return self.data / "staging"
+
+    @property
+    def spool(self) -> Path:
+        """Folder of uploads whose job has not ended; never served."""
+        return self.data / "spool"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of the workers' lock files."""
+        return self.data / "locks"
+
+
+def _memory_limit() -> int:
+    """Bytes this process may use: the machine's memory, or less where a control group says so."""
+    texts = [path.read_text().strip() for path in _CGROUP_LIMITS if path.is_file()]
+    return min([psutil.virtual_memory().total, *(int(text) for text in texts if text.isdigit())])

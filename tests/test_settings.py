@@ -1,0 +1,45 @@
+"""Settings: the environment, and what is derived from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+import pytest
+from pydantic import ValidationError
+
+from dmapsvc.settings import Settings
+
+
+def test_the_environment_sets_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DMAPSVC_DATA", str(tmp_path))
+    monkeypatch.setenv("DMAPSVC_PORT", "9000")
+    settings = Settings()
+    assert (settings.data, settings.port) == (tmp_path, 9000)
+    assert settings.sqlalchemy_url == f"sqlite:///{tmp_path}/jobs.sqlite"
+
+
+def test_another_database_is_taken_as_it_is() -> None:
+    assert Settings(database_url="postgresql://db/dmapsvc").sqlalchemy_url == "postgresql://db/dmapsvc"
+
+
+def test_the_memory_budget_defaults_to_a_share_of_what_may_be_used() -> None:
+    assert 0 < Settings().memory_budget_bytes <= 0.6 * psutil.virtual_memory().total
+    assert Settings(memory_budget=1000).memory_budget_bytes == 1000
+
+
+def test_nothing_that_is_written_lies_in_the_served_folder(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path)
+    for folder in (settings.staging, settings.spool, settings.locks):
+        assert not folder.is_relative_to(settings.store)
+
+
+@pytest.mark.parametrize("value", ["-1", "70000", "http"])
+def test_a_port_that_cannot_be_one_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("DMAPSVC_PORT", value)
+    with pytest.raises(ValidationError, match="port"):
+        Settings()
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []

@@ -1,0 +1,99 @@
+"""MapSpec, names, identities and the quantisation rule."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dmapsvc.errors import BadName, BadSpec
+from dmapsvc.spec import LARGEST_LABEL, MapSpec, check_name, map_id, quantisation
+
+
+def test_parse_keeps_the_order_of_the_labels() -> None:
+    assert MapSpec.parse("7, 5,6", "mm") == MapSpec(labels=(7, 5, 6), units="mm")
+
+
+@pytest.mark.parametrize("text", [None, "", "all"])
+def test_no_labels_means_every_value(text: str | None) -> None:
+    assert MapSpec.parse(text).labels is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0", "label 0"),
+        ("-3", "label -3"),
+        ("5,5", "listed twice"),
+        ("1.5", "not whole"),
+        ("femur", "no number"),
+        (str(LARGEST_LABEL + 1), str(LARGEST_LABEL)),
+        (",", "no number"),
+    ],
+)
+def test_a_label_that_cannot_be_one_is_refused(text: str, said: str) -> None:
+    with pytest.raises(BadSpec, match=said):
+        MapSpec.parse(text)
+
+
+def test_an_unknown_unit_is_refused() -> None:
+    with pytest.raises(BadSpec, match="'voxel' or 'mm'"):
+        MapSpec.parse("5", "inch")
+
+
+def test_true_is_no_label() -> None:
+    with pytest.raises(BadSpec):
+        MapSpec(labels=(True,))
+
+
+labels = st.none() | st.lists(st.integers(1, LARGEST_LABEL), min_size=1, max_size=5, unique=True).map(tuple)
+specs = st.builds(MapSpec, labels=labels, units=st.sampled_from(["voxel", "mm"]))
+
+
+@given(specs)
+def test_json_round_trip(spec: MapSpec) -> None:
+    assert MapSpec.from_json(spec.to_json()) == spec
+
+
+@given(specs, specs)
+def test_the_hash_tells_specs_apart(one: MapSpec, other: MapSpec) -> None:
+    assert (one.hash == other.hash) == (one == other)
+
+
+def test_map_id_depends_on_each_part() -> None:
+    base = {"dataset": "knees", "case": "a", "mask_sha256": "00", "spec": MapSpec()}
+    others = [
+        base | {"dataset": "hips"},
+        base | {"case": "b"},
+        base | {"mask_sha256": "01"},
+        base | {"spec": MapSpec(units="mm")},
+    ]
+    ids = {map_id(**each) for each in [base, *others]}  # type: ignore[arg-type]
+    assert len(ids) == 5
+
+
+@given(st.floats(1e-3, 1e7), st.tuples(*[st.floats(1e-2, 50)] * 3))
+def test_the_step_is_the_finest_that_fits_16_bits(
+    maximum: float, spacing: tuple[float, float, float]
+) -> None:
+    step = quantisation(maximum, spacing).scale_factor
+    finest = min(spacing) / 64
+    assert maximum / step <= 65_535
+    assert step == finest or maximum / (step / 2) > 65_535
+    assert math.log2(step / finest).is_integer()
+    assert finest <= 0.02 * min(spacing)
+
+
+@pytest.mark.parametrize("name", ["a", "knee-1", "9.2_b", "x" * 128])
+def test_names_that_may_be(name: str) -> None:
+    assert check_name(name, "case") == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "a/b", "a\\b", "a\0", "x" * 129, "é", "a b", "-a", "a\n"]
+)
+def test_names_that_may_not(name: str) -> None:
+    with pytest.raises(BadName, match="case name"):
+        check_name(name, "case")
