@@ -43,3 +43,12 @@ def test_a_port_that_cannot_be_one_is_refused(monkeypatch: pytest.MonkeyPatch, v
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_every_setting_stands_in_the_docs_as_it_is() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    for name, field in Settings.model_fields.items():
+        line = next(line for line in docs.splitlines() if f"`DMAPSVC_{name.upper()}`" in line)
+        assert str(field.description) in line
+        if field.default is not None and field.default_factory is None:
+            assert f"`{field.default}`" in line
