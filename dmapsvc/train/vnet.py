@@ -2,8 +2,8 @@
 
 Layer by layer this is the authors' own Caffe network (github.com/faustomilletari/VNet, Prototxt/
 train_noPooling_ResNet_cinque.prototxt), with the width as a parameter: 18 convolutions of 5³ (1, 1, 2, 3 on
-the way down, 3 at the bottom, 3, 2, 1, 1 on the way up, and one more to the classes). The paper's Figure 2
-and Table 1 draw 21 (1, 2, 3, 3 | 3 | 3, 3, 2, 1); the network behind its results is taken here.
+the way down, 3 at the bottom, 3, 2, 1, 1 on the way up, and one more to the classes). The paper's figure
+draws more of them; the network that its authors published and ran is taken here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,8 @@
+"""The Zarr store of label maps and Φ: its layout, publishing, reading and verifying. It computes nothing."""
+
+from dmapsvc.store.check import Finding, check
+from dmapsvc.store.dataset import Dataset
+from dmapsvc.store.reader import Case, Reader
+from dmapsvc.store.record import CaseRecord, ImageRecord
+
+__all__ = ["Case", "CaseRecord", "Dataset", "Finding", "ImageRecord", "Reader", "check"]

@@ -1,0 +1,188 @@
+"""Whether a dataset holds what it promises: every byte of every shard, and every record against its voxels.
+
+Works on a local folder and changes nothing. A case that is replaced while it is looked at is looked at again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmapsvc.errors import BadInput, Damaged, NotFound
+from dmapsvc.spec import check_name
+from dmapsvc.store import layout
+from dmapsvc.store.dataset import Dataset
+from dmapsvc.store.files import read_json
+from dmapsvc.store.reader import Reader
+from dmapsvc.store.record import CaseRecord
+from dmapsvc.store.shard import REMEDY, Shard
+from dmapsvc.store.voxels import voxel_faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be: in which case and array (None: the whole), and what to do."""
+
+    case: str | None
+    array: str | None
+    found: str
+    remedy: str
+
+
+def check(
+    dataset: Reader | Path, case: str | None = None, *, on_case: Callable[[str], None] = lambda case: None
+) -> Iterator[Finding]:
+    """Look at every case of a local dataset, or at one; yields what is wrong, nothing if all is well.
+
+    `on_case` gets the name of each case when its turn has come.
+
+    Raises NotFound if there is no such dataset or case, Damaged if the dataset's own metadata cannot be read.
+    """
+    path = dataset.path if isinstance(dataset, Dataset) else dataset
+    if not isinstance(path, Path):
+        raise BadInput(f"dataset {path.name!r} is not local", "only a folder can be checked")
+    reader = Dataset(path)
+    if case is not None:
+        if check_name(case, "case") not in reader:
+            raise NotFound(f"case {case!r}", f"there is none of that name in dataset {reader.name!r}")
+        yield from _check_settled(reader, case)
+        return
+    yield from _check_folder(path)
+    for name in reader.cases():
+        on_case(name)
+        yield from _check_settled(reader, name)
+
+
+def _check_folder(path: Path) -> Iterator[Finding]:
+    for entry in sorted(path.iterdir()):
+        if entry.name != layout.NODE and not (entry / layout.NODE).is_file() and entry.exists():
+            yield Finding(
+                case=None, array=None, found=f"{entry.name} is no part of the dataset", remedy="Remove it"
+            )
+
+
+def _check_settled(dataset: Dataset, case: str) -> Iterator[Finding]:
+    """The findings of a case that did not change while they were made."""
+    node = dataset.path / case / layout.NODE
+    while True:
+        before = _bytes(node)
+        if before is None:
+            return
+        try:
+            findings = list(_check_case(dataset, case))
+        except FileNotFoundError as error:  # between two looks at one file: it was replaced, or deleted
+            findings = [_finding(case, None, f"{Path(str(error.filename)).name} went missing")]
+        if not findings or _bytes(node) == before:
+            yield from findings
+            return
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _check_case(dataset: Dataset, case: str) -> Iterator[Finding]:
+    folder = dataset.path / case
+    try:
+        node = read_json(folder / layout.NODE)
+        record = CaseRecord.from_json(node["attributes"][layout.KEY])
+        spec_hash = node["attributes"][layout.KEY]["spec_hash"]
+        copies = node["consolidated_metadata"]["metadata"]
+    except Exception as error:  # whatever the JSON holds, it is not a record
+        yield _finding(case, None, f"its metadata cannot be read ({type(error).__name__})")
+        return
+    if not record.spec_hash == spec_hash == dataset.spec.hash:
+        yield _finding(case, None, "its spec is not the dataset's")
+    yield from _check_files(folder, case, record)
+    sound = True
+    for array in _arrays(record):
+        for finding in _check_array(folder, case, record, array, copies):
+            sound = sound and array == "image"
+            yield finding
+    if sound:
+        yield from _check_voxels(folder, case, record)
+
+
+def _check_files(folder: Path, case: str, record: CaseRecord) -> Iterator[Finding]:
+    """Anything besides the arrays. An image that the record does not mention is passed over: it is what a
+    process leaves that dies while it publishes one, no reader sees it, and the next attempt takes its place.
+    """
+    expected = {layout.NODE}
+    for array in _arrays(record):
+        shard = layout.shard_key(_shape(record, array))
+        expected |= {f"{array}/{layout.NODE}", f"{array}/0/{layout.NODE}", f"{array}/0/{shard}"}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        stray = record.image is None and name.startswith("image/")
+        if not path.is_dir() and name not in expected and not stray:
+            yield Finding(case=case, array=None, found=f"{name} is no part of the case", remedy="Remove it")
+
+
+def _check_array(
+    folder: Path, case: str, record: CaseRecord, array: str, copies: dict[str, Any]
+) -> Iterator[Finding]:
+    """The metadata of an array against their copy and the record, then its shard to the last byte."""
+    try:
+        group = read_json(folder / array / layout.NODE)
+        node = read_json(folder / array / "0" / layout.NODE)
+    except (FileNotFoundError, ValueError):
+        yield _finding(case, array, "its metadata are missing or no JSON")
+        return
+    copied = {key: value for key, value in copies.get(array, {}).items() if key != "consolidated_metadata"}
+    if copied != group or copies.get(f"{array}/0") != node:
+        yield _finding(case, array, "its metadata are not those of the case")
+    elif node != _expected_node(record, array, node):
+        yield _finding(case, array, "its metadata do not agree with the case's record")
+    else:
+        try:
+            _shard(folder, case, array, node).verify()
+        except Damaged as error:
+            yield _finding(case, array, error.found.removeprefix(f"case {case!r}: {array}: "))
+
+
+def _expected_node(record: CaseRecord, array: str, node: dict[str, Any]) -> dict[str, Any]:
+    """What an array's metadata must be, by the record; the type of the label is the mask's."""
+    if array == "phi":
+        return layout.array_node(
+            record.shape, np.uint16, layout.phi_attributes(record.quantisation, record.spec)
+        )
+    if array == "image" and record.image is not None:
+        return layout.array_node(_shape(record, array), record.image.dtype)
+    return layout.array_node(_shape(record, array), node["data_type"])
+
+
+def _check_voxels(folder: Path, case: str, record: CaseRecord) -> Iterator[Finding]:
+    nodes = {array: read_json(folder / array / "0" / layout.NODE) for array in ("label", "phi")}
+    label, phi = (_shard(folder, case, array, node) for array, node in nodes.items())
+    try:
+        for array, fault in voxel_faults(record, label, phi):
+            yield _finding(case, array, fault)
+    except Damaged as error:
+        yield _finding(case, None, error.found)
+
+
+def _arrays(record: CaseRecord) -> list[str]:
+    return [array for array in layout.ARRAYS if array != "image" or record.image is not None]
+
+
+def _shape(record: CaseRecord, array: str) -> tuple[int, ...]:
+    if array == "image" and record.image is not None and record.image.axes == 4:
+        return (record.image.channels, *record.shape)
+    return record.shape
+
+
+def _shard(folder: Path, case: str, array: str, node: dict[str, Any]) -> Shard:
+    shape = tuple(node["shape"])
+    path = folder / array / "0" / layout.shard_key(shape)
+    return Shard(path, shape, node["data_type"], f"case {case!r}: {array}")
+
+
+def _finding(case: str, array: str | None, found: str) -> Finding:
+    return Finding(case=case, array=array, found=f"{array}: {found}" if array else found, remedy=REMEDY)

@@ -1,0 +1,196 @@
+"""Reading a dataset, wherever it lies: any zarr store and a list of its cases.
+
+HTTP cannot list, so the cases are given. Nothing that is missing or damaged is ever read as zeros.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from dmapsvc.errors import BadSpec, Damaged, NotFound, Superseded
+from dmapsvc.spec import MapSpec, check_name
+from dmapsvc.store.layout import FORMAT, KEY, NODE
+from dmapsvc.store.record import CaseRecord
+from dmapsvc.store.shard import REMEDY
+from dmapsvc.store.writing import dequantise
+
+ArrayName = Literal["image", "label", "phi"]
+_SHARD = re.compile(r"(?P<case>[^/]+)/(?P<array>image|label|phi)/0/c/")
+
+
+class StrictStore(WrapperStore[Store]):
+    """`store`, but a shard that is missing or empty raises Damaged, where zarr would read the fill value."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As zarr defines it."""
+        found = await self._store.get(key, prototype, byte_range)
+        shard = _SHARD.match(key)
+        if shard and not found:
+            raise Damaged(
+                f"case {shard['case']!r}: {shard['array']}: its shard is missing or empty", remedy=REMEDY
+            )
+        return found
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """As zarr defines it."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+
+class Case:
+    """A published case as it was when it was opened.
+
+    Opening reads one small file. Raises NotFound if there is no such case, Damaged if its metadata cannot be
+    read.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name, self._store = name, store
+        self._group, self.record = self._open()
+
+    @cached_property
+    def label(self) -> zarr.Array[Any]:
+        """The label map, (z, y, x), with the mask's own values."""
+        return self._array("label")
+
+    @cached_property
+    def phi(self) -> zarr.Array[Any]:
+        """Φ as it is stored, (z, y, x), uint16; see `phi_values`."""
+        return self._array("phi")
+
+    @cached_property
+    def image(self) -> zarr.Array[Any] | None:
+        """The image, (z, y, x) or (c, z, y, x), or None."""
+        return None if self.record.image is None else self._array("image")
+
+    def phi_values(self, selection: Any = ...) -> NDArray[np.float32]:
+        """Φ in the map's unit, float32, wrong by at most `record.quantisation.max_error`; of a basic
+        selection.
+        """
+        return dequantise(self.read("phi", selection), self.record.quantisation)
+
+    def read(self, array: ArrayName, selection: Any = ...) -> NDArray[Any]:
+        """The values of one array, of a basic selection (slices and whole numbers, (z, y, x)).
+
+        Raises NotFound if the case has no image, Damaged if a shard is missing or fails its checksum, and
+        Superseded if the case was replaced or deleted meanwhile: what was opened before is never mixed with
+        what came after.
+        """
+        source = getattr(self, array)
+        if source is None:
+            raise NotFound(f"case {self.name!r} has no image", remedy="Upload one, or precompute with images")
+        try:
+            values = np.asarray(source[selection])
+        except (Damaged, ValueError, RuntimeError) as error:
+            self._check_current()
+            if isinstance(error, Damaged):
+                raise
+            raise Damaged(f"case {self.name!r}: {array}: {error}", remedy=REMEDY) from error
+        self._check_current()
+        return values
+
+    def _array(self, name: ArrayName) -> zarr.Array[Any]:
+        try:
+            array = self._group[f"{name}/0"]
+        except KeyError:
+            array = None
+        if not isinstance(array, zarr.Array):
+            raise Damaged(f"case {self.name!r}: {name}: its metadata are missing", remedy=REMEDY)
+        return array
+
+    def _check_current(self) -> None:
+        try:
+            record = self._open()[1]
+        except NotFound:
+            record = None
+        if record is None or (record.id, record.published) != (self.record.id, self.record.published):
+            raise Superseded(
+                f"case {self.name!r} was replaced or deleted while it was read", remedy="Open the case again"
+            )
+
+    def _open(self) -> tuple[zarr.Group, CaseRecord]:
+        try:
+            group = zarr.open_group(self._store, path=self.name, mode="r", zarr_format=3)
+            return group, CaseRecord.from_json(group.attrs[KEY])  # type: ignore[arg-type]  # checked by from_json
+        except FileNotFoundError:
+            raise NotFound(
+                f"case {self.name!r}", "there is none of that name", "List the cases to see which there are"
+            ) from None
+        except (KeyError, TypeError, ValueError, AttributeError, BadSpec) as error:
+            raise Damaged(f"case {self.name!r}: its metadata cannot be read", remedy=REMEDY) from error
+
+
+class Reader:
+    """A dataset for reading: `store` is at its root, `cases` are its published cases, `name` is what it is
+    called.
+
+    Raises NotFound if no dataset is there, Damaged if its metadata cannot be read.
+    """
+
+    def __init__(self, store: Store, cases: Sequence[str], *, name: str = "") -> None:
+        self.name, self._store, self._cases = name, StrictStore(store), sorted(cases)
+        self.spec, self.names = self._read_spec()
+
+    @classmethod
+    def local(cls, path: Path) -> Reader:
+        """The dataset in the folder `path`, with the cases published now; writes nothing."""
+        return cls(LocalStore(path, read_only=True), list_cases(path), name=dataset_name(path))
+
+    def cases(self) -> list[str]:
+        """The names of the published cases, sorted."""
+        return list(self._cases)
+
+    def __contains__(self, case: str) -> bool:
+        return case in self._cases
+
+    def case(self, name: str) -> Case:
+        """Open a case; raises BadName, NotFound, Damaged."""
+        return Case(self._store, check_name(name, "case"))
+
+    def _read_spec(self) -> tuple[MapSpec, dict[int, str]]:
+        try:
+            group = zarr.open_group(self._store, mode="r", zarr_format=3, use_consolidated=False)
+            record: Any = group.attrs[KEY]
+            spec = MapSpec.from_json(record["spec"])
+            names = {int(value): str(name) for value, name in record["names"].items()}
+            version, spec_hash = int(record["format"]), record["spec_hash"]
+        except FileNotFoundError:
+            raise NotFound(f"dataset {self.name!r}", "there is none of that name") from None
+        except (KeyError, TypeError, ValueError, AttributeError, BadSpec) as error:
+            raise Damaged(
+                f"dataset {self.name!r}: its metadata cannot be read", remedy="Is it a dataset of dmapsvc?"
+            ) from error
+        if version > FORMAT:
+            raise Damaged(
+                f"dataset {self.name!r} has format {version}", f"up to {FORMAT} is known", "Update dmapsvc"
+            )
+        if spec.hash != spec_hash:
+            raise Damaged(f"dataset {self.name!r}: its spec does not agree with its hash")
+        return spec, names
+
+
+def dataset_name(path: Path) -> str:
+    """What the dataset in the folder `path` is called: the folder's name without `.zarr`."""
+    return path.name.removesuffix(".zarr")
+
+
+def list_cases(path: Path) -> list[str]:
+    """The cases published in the folder `path`, sorted: one look at each, none is opened."""
+    try:
+        return sorted(entry.name for entry in path.iterdir() if (entry / NODE).is_file())
+    except FileNotFoundError:
+        return []

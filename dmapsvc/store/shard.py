@@ -1,0 +1,142 @@
+"""One shard file: written chunk by chunk, and verified to the last byte.
+
+The format is Zarr v3's `sharding_indexed` with `bytes, blosc, crc32c` inside and the index at the end.
+Ordinary reading is zarr's affair. Writing is done here because a slab at a time needs no second copy of the
+volume and can tell how far it is; verifying, because zarr skips what it is not asked for.
+"""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import Blosc
+from numpy.typing import DTypeLike, NDArray
+
+from dmapsvc.errors import Damaged
+from dmapsvc.store.layout import CODEC_LEVEL, CODEC_NAME, chunk_grid, inner_chunks
+
+CRC_BYTES = 4
+REMEDY = "Publish the case again with replace"
+
+Convert = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def write_shard(
+    path: Path, values: NDArray[Any], dtype: DTypeLike, convert: Convert, progress: Callable[[int], None]
+) -> None:
+    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of an array of `dtype`, and flush it to
+    disk.
+
+    `convert` makes what is stored of a slab of `values` along the first axis; `progress` is told the voxels
+    of each slab done.
+    """
+    chunks, grid = inner_chunks(values.shape), chunk_grid(values.shape)
+    codec = Blosc(cname=CODEC_NAME, clevel=CODEC_LEVEL, shuffle=Blosc.SHUFFLE)
+    index = np.empty((math.prod(grid), 2), dtype="<u8")
+    path.parent.mkdir(parents=True)
+    with path.open("xb") as file:
+        number = offset = 0
+        for first in range(grid[0]):
+            slab = convert(values[first * chunks[0] : (first + 1) * chunks[0]])
+            for block in _blocks(slab, grid[1:], chunks, dtype):
+                payload = _with_crc(codec.encode(block))
+                file.write(payload)
+                index[number] = offset, len(payload)
+                number, offset = number + 1, offset + len(payload)
+            progress(slab.size)
+        file.write(_with_crc(index.tobytes()))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+class Shard:
+    """The shard of an array of `shape` and `dtype` in the file `path`; `what` names it in errors.
+
+    Raises Damaged if the file is not there, is not as long as its index says, or the index fails its
+    checksum.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, what: str) -> None:
+        self._what, self._dtype, self._shape = what, np.dtype(dtype), shape
+        self._bytes = _map_file(path, what)
+        self._index = self._read_index()
+
+    def verify(self) -> None:
+        """Check the checksum of every chunk; raises Damaged naming the first that fails."""
+        for number in range(len(self._index)):
+            self._payload(number)
+
+    def blocks(self) -> Iterator[NDArray[Any]]:
+        """Every chunk in C order, checked, decoded, and cut to the array where it reaches beyond its edge."""
+        chunks, grid = inner_chunks(self._shape), chunk_grid(self._shape)
+        codec = Blosc()
+        for number, place in enumerate(np.ndindex(*grid)):
+            try:
+                raw = codec.decode(self._payload(number))
+                block = np.frombuffer(raw, self._dtype).reshape(chunks)
+            except (RuntimeError, ValueError) as error:
+                raise self._damaged(f"chunk {number} does not decode") from error
+            rest = (n - i * c for n, i, c in zip(self._shape, place, chunks, strict=True))
+            yield block[tuple(slice(0, length) for length in rest)]
+
+    def _payload(self, number: int) -> memoryview:
+        offset, length = (int(entry) for entry in self._index[number])
+        payload = memoryview(self._bytes)[offset : offset + length]
+        if _crc(payload[:-CRC_BYTES]) != payload[-CRC_BYTES:]:
+            raise self._damaged(f"chunk {number} fails its checksum")
+        return payload[:-CRC_BYTES]
+
+    def _read_index(self) -> NDArray[np.uint64]:
+        count = math.prod(chunk_grid(self._shape))
+        size = count * 16 + CRC_BYTES
+        tail = memoryview(self._bytes)[-size:]
+        if len(tail) < size or _crc(tail[:-CRC_BYTES]) != tail[-CRC_BYTES:]:
+            raise self._damaged("the shard's index fails its checksum")
+        index = np.frombuffer(tail[:-CRC_BYTES], "<u8").reshape(count, 2)
+        starts = np.concatenate(([0], np.cumsum(index[:, 1])))
+        if not np.array_equal(starts[:-1], index[:, 0]) or int(starts[-1]) != len(self._bytes) - size:
+            raise self._damaged("the shard's chunks do not fill its file")
+        return index
+
+    def _damaged(self, reason: str) -> Damaged:
+        return Damaged(f"{self._what}: {reason}", remedy=REMEDY)
+
+
+def _map_file(path: Path, what: str) -> mmap.mmap | bytes:
+    try:
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size
+            return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) if length else b""
+    except (FileNotFoundError, NotADirectoryError):
+        raise Damaged(f"{what}: its shard is missing", remedy=REMEDY) from None
+
+
+def _blocks(
+    slab: NDArray[Any], grid: tuple[int, ...], chunks: tuple[int, ...], dtype: DTypeLike
+) -> Iterator[NDArray[Any]]:
+    """The chunks of one slab in C order, filled up with zeros where they reach beyond the array."""
+    for place in np.ndindex(*grid):
+        part = slab[
+            (slice(None), *(slice(i * c, (i + 1) * c) for i, c in zip(place, chunks[1:], strict=True)))
+        ]
+        if part.shape == chunks:
+            yield np.ascontiguousarray(part, dtype)
+        else:
+            block = np.zeros(chunks, dtype)
+            block[tuple(slice(0, length) for length in part.shape)] = part
+            yield block
+
+
+def _with_crc(payload: bytes) -> bytes:
+    return payload + _crc(payload)
+
+
+def _crc(payload: bytes | memoryview) -> bytes:
+    return int(google_crc32c.value(bytes(payload))).to_bytes(CRC_BYTES, "little")

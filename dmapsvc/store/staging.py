@@ -1,0 +1,176 @@
+"""The staging folder of a dataset: where cases are written, images wait, and locks lie. Never served or
+listed.
+
+    work/<case>~<random>/   an entry: what one process is doing; locked as long as that process lives
+    held/<case>/            an image that came before its mask
+    locks/<case>            locked while a case is swapped; dataset.lock while the dataset is made or removed
+
+Locks are flock's, so the kernel frees them when their holder dies, however it dies. Whatever a dead process
+left is undone by the next that takes the same lock: an entry holds `old` and `new` only between the two
+renames of a swap.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dmapsvc.errors import BadInput
+from dmapsvc.store.files import flush_folder
+
+OLD, NEW, GONE = "old", "new", "gone"
+_MARK = "~"  # no name of a case holds it
+
+
+class Staging:
+    """The staging folder `root` of the dataset in `published`; made when first needed."""
+
+    def __init__(self, root: Path, published: Path) -> None:
+        self._root, self._published = root, published
+        self._work = root / "work"
+
+    def held(self, case: str) -> Path:
+        """Where the image of `case` waits for its mask."""
+        return self._root / "held" / case
+
+    @contextmanager
+    def entry(self, case: str = "") -> Iterator[Path]:
+        """A new folder to work in, for `case` or for the dataset itself; removed at the end with all that is
+        in it.
+        """
+        path, descriptor = self._make_entry(case)
+        try:
+            yield path
+        finally:
+            self._clear(path, case)
+            os.close(descriptor)
+
+    @contextmanager
+    def lock_case(self, case: str) -> Iterator[None]:
+        """Be the only one to change `case`; what dead processes left of it is undone first."""
+        with (
+            _locked(self._root / "dataset.lock", fcntl.LOCK_SH),
+            _locked(self._root / "locks" / case, fcntl.LOCK_EX),
+        ):
+            self._recover(case)
+            yield
+
+    @contextmanager
+    def lock_dataset(self) -> Iterator[None]:
+        """Be the only one to change the dataset or any of its cases."""
+        self._check_file_system()
+        with _locked(self._root / "dataset.lock", fcntl.LOCK_EX):
+            yield
+
+    def swap_in(self, entry: Path, case: str) -> None:
+        """Publish `entry/new` as `case`, in place of what is published now. Within `lock_case`.
+
+        A process that ends between the two renames leaves both `old` and `new`, so the old one is put back.
+        """
+        target = self._published / case
+        if target.exists():
+            target.rename(entry / OLD)
+        try:
+            (entry / NEW).rename(target)
+        except BaseException:
+            self._put_back(entry, case)
+            raise
+        flush_folder(self._published)
+
+    def sweep(self) -> None:
+        """Undo and remove what dead processes left; what a living one works on stays."""
+        if not self._work.is_dir():
+            return
+        for case in sorted({entry.name.partition(_MARK)[0] for entry in self._work.iterdir()}):
+            if case:
+                with self.lock_case(case):
+                    pass
+            else:
+                self._recover(case)
+
+    def drop_all_held(self, entry: Path) -> None:
+        """Take every held image into `entry`, to be removed with it. Within `lock_dataset`."""
+        if (self._root / "held").exists():
+            (self._root / "held").rename(entry / "held")
+
+    def remove(self) -> None:
+        """Remove the folder, unless a process still works in it. Within `lock_dataset`."""
+        try:
+            self._work.rmdir()
+            shutil.rmtree(self._root)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
+                raise
+
+    def _make_entry(self, case: str) -> tuple[Path, int]:
+        while True:
+            path = self._work / f"{case}{_MARK}{uuid.uuid4().hex}"
+            path.mkdir(parents=True)
+            descriptor = _try_lock(path, fcntl.LOCK_EX, os.O_RDONLY | os.O_DIRECTORY)
+            if descriptor is not None:
+                return path, descriptor
+
+    def _recover(self, case: str) -> None:
+        for path in self._work.glob(f"{case}{_MARK}*"):
+            descriptor = _try_lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY | os.O_DIRECTORY)
+            if descriptor is not None:
+                self._clear(path, case)
+                os.close(descriptor)
+
+    def _clear(self, entry: Path, case: str) -> None:
+        self._put_back(entry, case)
+        shutil.rmtree(entry, ignore_errors=True)
+
+    def _put_back(self, entry: Path, case: str) -> None:
+        target = self._published / case
+        if (entry / OLD).exists() and (entry / NEW).exists() and not target.exists():
+            (entry / OLD).rename(target)
+
+    def _check_file_system(self) -> None:
+        self._root.mkdir(parents=True, exist_ok=True)
+        if self._root.stat().st_dev != self._published.parent.stat().st_dev:
+            raise BadInput(
+                f"staging folder {self._root.name!r} is on another file system than {self._published.name!r}",
+                "a case is published by renaming it, which works within one file system",
+                "Leave staging out, or choose a folder beside the dataset",
+            )
+
+
+@contextmanager
+def _locked(path: Path, operation: int) -> Iterator[None]:
+    """Hold the lock file `path`, which is made when first needed."""
+    descriptor = None
+    while descriptor is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _try_lock(path, operation, os.O_RDWR | os.O_CREAT)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(path: Path, operation: int, flags: int) -> int | None:
+    """A descriptor that holds the lock on `path`; None if it was removed meanwhile, or another holds it
+    (LOCK_NB).
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, operation)
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
