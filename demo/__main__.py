@@ -1,0 +1,169 @@
+"""The main job in one go: masks over HTTP, Φ as Zarr, a figure, a V-Net trained on patches from the service.
+
+Everything it does can be done by hand with the `dmapsvc` command or the client; it ends by saying how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo import cases, phantom
+from demo.service import local_service
+from dmapsvc.cli.output import Meter, print_table
+from dmapsvc.client import Client
+from dmapsvc.errors import DmapsvcError
+from dmapsvc.jobs import Job, State
+from dmapsvc.pipeline import CaseFile
+from dmapsvc.spec import MapSpec
+
+DATASET = "knees"
+
+
+def main() -> int:
+    """Run the demo on the command line's arguments; the exit code."""
+    arguments = _arguments()
+    try:
+        _run(arguments)
+    except DmapsvcError as error:
+        print(f"error: {error.detail}", file=sys.stderr)
+        return 2 if error.permanent else 1
+    except KeyboardInterrupt:
+        print("stopped; nothing runs on", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--data", help="a folder or pattern of label files; left out: generated knees")
+    parser.add_argument(
+        "--labels", help="values that are classes, like 5,6,7; left out: every non-zero value"
+    )
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything it makes")
+    parser.add_argument("--steps", type=int, default=30, help="training steps (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    out: Path = arguments.out
+    shutil.rmtree(out, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        found, spec, names = _input(arguments, Path(folder))
+        with local_service(out / "data") as url, Client(url) as client:
+            _say(f"The service runs at {url}; its data are in {out / 'data'}")
+            client.create_dataset(DATASET, spec, names)
+            jobs = _upload(client, found)
+            _show(client, _await_jobs(client, jobs))
+            location = f"{url}/v1/datasets/{DATASET}"
+            _draw(location, out / "phi.png")
+            _train(location, out / "vnet.pt", arguments.steps)
+    _say_what_next(out)
+
+
+def _input(arguments: argparse.Namespace, folder: Path) -> tuple[list[CaseFile], MapSpec, dict[int, str]]:
+    """The files to upload, the map to ask for, and the names of its labels."""
+    if arguments.data is None:
+        _say(f"Generating {cases.KNEES} knee-like volumes with three bones each, and their images")
+        with Meter("generating", cases.KNEES, "knees") as meter:
+            found = cases.generated(folder, meter.advance)
+        return found, MapSpec.parse(arguments.labels or ",".join(map(str, phantom.NAMES))), phantom.NAMES
+    spec = MapSpec.parse(arguments.labels)
+    found = cases.given(arguments.data)
+    _say("The label files come without images: drawing MR-like ones from the labels, for this demo only")
+    with Meter("drawing", len(found), "images") as meter:
+        return cases.rendered(found, folder, meter.advance), spec, {}
+
+
+def _upload(client: Client, files: Sequence[CaseFile]) -> list[Job]:
+    paths = [path for case in files for path in (case.mask, case.image) if path is not None]
+    jobs = []
+    with Meter("uploading", sum(path.stat().st_size for path in paths), "B") as meter:
+        for case in files:
+            jobs.append(client.put_mask(DATASET, case.case, case.mask, progress=meter.advance))
+            if case.image is not None:
+                jobs.append(client.put_image(DATASET, case.case, case.image, progress=meter.advance))
+    return jobs
+
+
+def _await_jobs(client: Client, jobs: Sequence[Job]) -> list[Job]:
+    ended: list[Job] = []
+    with Meter("computing", len(jobs), "jobs") as meter:
+        for number, job in enumerate(jobs):
+
+            def show(now: Job, number: int = number) -> None:
+                meter.show(number + now.percent / 100, f"{now.case} {now.stage or now.state}")
+
+            ended.append(client.wait(job.id, progress=show))
+    for job in ended:
+        if job.state is not State.DONE:
+            reason = job.problem.detail if job.problem else job.state
+            raise DmapsvcError(f"{job.case} ({job.filename}): {reason}")
+    return ended
+
+
+def _show(client: Client, jobs: Sequence[Job]) -> None:
+    rows = []
+    for job in jobs:
+        seconds = ", ".join(f"{stage} {time:.2f}" for stage, time in job.seconds.items())
+        if job.kind == "image":
+            rows.append([job.case, job.kind, "", seconds, ""])
+            continue
+        record = client.case(DATASET, job.case)
+        regions = ", ".join(f"{region['value']}: {region['maximum']:.1f}" for region in record["regions"])
+        rows.append([job.case, job.kind, regions, seconds, job.backend])
+    print_table(["case", "kind", "regions: largest distance (voxels)", "seconds by stage", "backend"], rows)
+    for note in sorted({f"{job.case}: {note}" for job in jobs for note in job.notes}):
+        _say(f"  {note}")
+
+
+def _draw(location: str, path: Path) -> None:
+    from dmapsvc import open_dataset
+    from dmapsvc.figures import case_figure, figure_png
+
+    dataset = open_dataset(location)
+    path.write_bytes(figure_png(case_figure(dataset.case(dataset.cases()[0]))))
+    _say(f"Mask beside Φ, as in the paper's Figure 1: {path}")
+
+
+def _train(location: str, checkpoint: Path, steps: int) -> None:
+    from dmapsvc.train import Step, TrainSettings, train
+
+    settings = TrainSettings(
+        location=location, out=checkpoint, patch=(32, 64, 64), batch=2, width=4, steps=steps, lr=1e-3
+    )
+    with Meter("training", steps, "steps") as meter:
+
+        def show(step: Step) -> None:
+            meter.show(step.step, f"loss {step.loss:.3f}, {step.patches_per_second:.1f} patches/s")
+
+        train(settings, show)
+        meter.say(f"training: {meter.counts()}")
+    _say(f"A small V-Net, trained {steps} steps on patches streamed from the service: {checkpoint}")
+
+
+def _say_what_next(out: Path) -> None:
+    store = out / "data" / "store" / f"{DATASET}.zarr"
+    _say(
+        f"""
+What to try next (with .venv/bin on the PATH):
+  dmapsvc info {store}
+  dmapsvc check {store}
+  dmapsvc view {store} <case> -o fig.png
+  dmapsvc precompute LABELS_FOLDER maps.zarr --labels 5,6,7     your own masks, no server
+  make serve                                                    the service, and then
+  dmapsvc submit LABELS_FOLDER --dataset mine --labels 5,6,7 --wait
+  dmapsvc train {store} -o vnet.pt --steps 1000"""
+    )
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""NumPy's .npy and .npz: (z, y, x) arrays without a frame. Pickles are never loaded."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from typing import IO, Any, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from dmapsvc.errors import BadFile
+from dmapsvc.volumes.grid import volume_shape
+from dmapsvc.volumes.source import Body, Source, ends_early, read_promised
+from dmapsvc.volumes.stored import Stored
+from dmapsvc.volumes.volume import Header
+
+_NAMES = ("labels", "mask", "image", "arr_0")  # which array of an .npz is the volume, if there are several
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Array:
+    """What the header of an .npy says; the voxels start at byte `offset`."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def arranged(self, voxels: NDArray[np.uint8], header: Header) -> NDArray[Any]:
+        """The bytes as (z, y, x) or (c, z, y, x)."""
+        array = voxels.view(self.dtype).reshape(self.shape, order="F" if self.fortran else "C")
+        return array.reshape((header.channels, *header.shape) if header.channels > 1 else header.shape)
+
+
+def open_npy(source: Source) -> Stored:
+    """The array of an .npy file: (y, x), (z, y, x), or (c, z, y, x) for an image."""
+    source.file.seek(0)
+    array = _read_header(source.file, source.name)
+    body = Body(compression="none", offset=array.offset, size=array.size)
+    body.check(source)
+    header = _header(array, source.name)
+    return Stored(header=header, load=lambda: array.arranged(body.read(source), header))
+
+
+def open_npz(source: Source) -> Stored:
+    """The array of an .npz file; of several the one called labels, mask, image or arr_0."""
+    source.file.seek(0)
+    archive = zipfile.ZipFile(source.file)
+    member = _choose(archive, source.name)
+    with archive.open(member) as stream:
+        array = _read_header(stream, source.name)
+    there = member.file_size - array.offset
+    if there < array.size:
+        raise ends_early(source.name, max(0, there), array.size)
+    header = _header(array, source.name)
+
+    def load() -> NDArray[Any]:
+        with archive.open(member) as stream:
+            voxels = read_promised(
+                cast(io.BufferedIOBase, stream), array.size, source.name, skip=array.offset
+            )
+            return array.arranged(voxels, header)
+
+    return Stored(header=header, load=load)
+
+
+def _choose(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+    members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+    if len(members) == 1:
+        return next(iter(members.values()))
+    for wanted in _NAMES:
+        if wanted in members:
+            return members[wanted]
+    listed = ", ".join(sorted(members)[:10]) or "nothing"
+    raise BadFile(
+        f"{name}: holds {listed}",
+        f"wanted one array, or one called {', '.join(_NAMES)}",
+        "Save the mask alone",
+    )
+
+
+def _read_header(stream: IO[bytes], name: str) -> _Array:
+    version = npy.read_magic(stream)
+    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+    if version not in readers:
+        raise BadFile(f"{name}: an .npy of version {version}", "wanted a plain array of numbers")
+    shape, fortran, dtype = readers[version](stream)
+    if dtype.hasobject:
+        raise BadFile(
+            f"{name}: holds pickled Python objects", "pickles are never loaded", "Save it as an integer array"
+        )
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise BadFile(
+            f"{name}: its voxels are {dtype}", "wanted integers or floats", "Save it as an integer array"
+        )
+    return _Array(shape=shape, fortran=fortran, dtype=dtype, offset=stream.tell())
+
+
+def _header(array: _Array, name: str) -> Header:
+    sizes = array.shape
+    shape = volume_shape(sizes[-3:] if len(sizes) > 3 else sizes, name)
+    return Header(
+        format="NumPy",
+        shape=shape,
+        dtype=array.dtype.newbyteorder("="),
+        spacing=None,
+        affine=None,
+        channels=math.prod(sizes[:-3]),
+    )
