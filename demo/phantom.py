@@ -97,7 +97,7 @@ def _grid(shape: tuple[int, ...]) -> Array:
 
 def _bent(points: Array, rng: np.random.Generator) -> Array:
     """Points moved by a smooth field of a few mm, after a small turn of the whole knee."""
-    bend = np.stack([3.0 * _texture(points.shape[1:], 5, rng) for _ in range(3)])
+    bend = np.stack([4.0 * ndimage.gaussian_filter(_texture(points.shape[1:], 5, rng), 4) for _ in range(3)])
     angle = rng.normal(0, 0.05)
     turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     moved: Array = np.einsum("ab,b...->a...", turn, points) + bend + rng.normal(0, 1.5, (3, 1, 1, 1))

@@ -1,0 +1,127 @@
+"""From the values of a label map to compact region indices: 0 the background, i the i-th chosen label.
+
+Here are the checks of what a label map is, and the only pass that looks at label values. Distances are
+measured elsewhere, on the indices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmapsvc.errors import BadLabels
+from dmapsvc.spec import LARGEST_LABEL, MOST_LABELS, MapSpec
+
+_CHUNK = 1 << 20  # voxels looked at together; larger gains nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionMap:
+    """A label map as region indices.
+
+    `indices`: uint8, or uint16 beyond 255 labels, (z, y, x), C order. `values[i]` is the label of index i,
+    0 for the background; `voxels[i]` how many voxels it has, 0 for a chosen label that is absent.
+    """
+
+    indices: NDArray[np.uint8] | NDArray[np.uint16]
+    values: tuple[int, ...]
+    voxels: tuple[int, ...]
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """The indices that have voxels, ascending."""
+        return tuple(index for index, count in enumerate(self.voxels) if count)
+
+
+def region_map(labels: NDArray[Any], spec: MapSpec) -> RegionMap:
+    """Region indices of `labels`, (z, y, x), of any integer type, byte order and memory layout.
+
+    Raises BadLabels if `labels` is not a 3-D volume of whole numbers from 0 to 2³² − 1, has an axis of size
+    0, or more than 65,535 distinct labels.
+    """
+    _check_array(labels)
+    native = labels.astype(labels.dtype.newbyteorder("="), order="C", copy=False).reshape(-1)
+    voxels = _count_voxels(native)
+    classes = sorted(voxels.keys() - {0}) if spec.labels is None else spec.labels
+    dtype = np.uint8 if len(classes) <= 255 else np.uint16
+    indices: NDArray[Any] = np.empty(labels.shape, dtype)
+    _write_indices(native, _index_table(voxels, classes, dtype), indices.reshape(-1))
+    counts = [voxels[label] for label in classes]
+    return RegionMap(
+        indices=indices,
+        values=(0, *classes),
+        voxels=(native.size - sum(counts), *counts),
+    )
+
+
+def _check_array(labels: NDArray[Any]) -> None:
+    if labels.ndim != 3:
+        raise BadLabels(f"an array with {labels.ndim} axes", "a label map has three, (z, y, x)")
+    if 0 in labels.shape:
+        raise BadLabels(f"a volume of {' x '.join(map(str, labels.shape))} voxels", "every axis has voxels")
+    if labels.dtype.kind not in "iu":
+        raise BadLabels(
+            f"an array of {labels.dtype}", "a label map holds whole numbers", "Convert it to an integer type"
+        )
+
+
+def _count_voxels(flat: NDArray[Any]) -> Counter[int]:
+    """Voxels by value; raises BadLabels at the first chunk that holds no labels."""
+    voxels: Counter[int] = Counter()
+    for start in range(0, flat.size, _CHUNK):
+        values, lengths = _runs(flat[start : start + _CHUNK])
+        distinct, which = np.unique(values, return_inverse=True)
+        _check_values(int(distinct[0]), int(distinct[-1]))
+        counts = np.bincount(which, weights=lengths).astype(np.int64)
+        voxels.update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
+        _check_distinct(len(voxels) - (0 in voxels))
+    return voxels
+
+
+def _check_values(least: int, largest: int) -> None:
+    if least < 0:
+        raise BadLabels(
+            f"a voxel is {least}", "labels are not negative", "Give that class a positive value, or 0"
+        )
+    if largest > LARGEST_LABEL:
+        raise BadLabels(
+            f"a voxel is {largest}", f"the largest label is {LARGEST_LABEL}", "Renumber the labels"
+        )
+
+
+def _check_distinct(labels: int) -> None:
+    if labels > MOST_LABELS:
+        raise BadLabels(
+            f"more than {MOST_LABELS} distinct labels",
+            f"a label map has at most {MOST_LABELS}",
+            "Check that this is a label map and not an image",
+        )
+
+
+def _index_table(
+    voxels: Counter[int], classes: tuple[int, ...] | list[int], dtype: type[np.uint8] | type[np.uint16]
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """The values that occur, ascending, and the region index of each."""
+    index = {label: i for i, label in enumerate(classes, start=1)}
+    occurring = sorted(voxels)
+    return np.array(occurring, np.int64), np.array([index.get(value, 0) for value in occurring], dtype)
+
+
+def _write_indices(
+    flat: NDArray[Any], table: tuple[NDArray[np.int64], NDArray[Any]], out: NDArray[Any]
+) -> None:
+    occurring, indices = table
+    for start in range(0, flat.size, _CHUNK):
+        values, lengths = _runs(flat[start : start + _CHUNK])
+        run_indices = indices[np.searchsorted(occurring, values.astype(np.int64))]
+        out[start : start + _CHUNK] = np.repeat(run_indices, lengths)
+
+
+def _runs(chunk: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """Values and lengths of the runs of equal voxels: label maps have few, and each is looked up once."""
+    starts = np.concatenate(([0], np.flatnonzero(chunk[1:] != chunk[:-1]) + 1))
+    return chunk[starts], np.diff(starts, append=chunk.size)

@@ -1,0 +1,36 @@
+"""From a file to a published case: one case (`run_case`, `run_image`), or a folder of them (`precompute`).
+
+The worker and the command line both call `run_case`; there is no second way. Reading, mapping and storing
+themselves live in volumes, maps and store.
+"""
+
+from dmapsvc.pipeline.case import (
+    BYTES_PER_VOXEL,
+    STAGES,
+    CaseOutcome,
+    ImageOutcome,
+    Progress,
+    bytes_per_voxel,
+    run_case,
+    run_image,
+)
+from dmapsvc.pipeline.folder import CaseFile, find_cases
+from dmapsvc.pipeline.precompute import Event, Failure, Happening, Summary, precompute
+
+__all__ = [
+    "BYTES_PER_VOXEL",
+    "STAGES",
+    "CaseFile",
+    "CaseOutcome",
+    "Event",
+    "Failure",
+    "Happening",
+    "ImageOutcome",
+    "Progress",
+    "Summary",
+    "bytes_per_voxel",
+    "find_cases",
+    "precompute",
+    "run_case",
+    "run_image",
+]

@@ -1,0 +1,122 @@
+"""Which files of a folder are which cases: names, image pairs, and the collisions that stop everything.
+
+Looks at names only; no file is opened here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dmapsvc.errors import BadInput, BadName
+from dmapsvc.spec import check_name
+from dmapsvc.volumes import SUFFIXES
+
+_FIRST_CHANNEL, _SECOND_CHANNEL = "_0000", "_0001"  # nnU-Net: <case>_<channel, 4 digits>
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFile:
+    """A case to be made: its name, its mask's file, and the image that pairs with it, if there is one."""
+
+    case: str
+    mask: Path
+    image: Path | None = None
+
+
+def find_cases(masks: Path | Sequence[Path], images: Path | None = None) -> list[CaseFile]:
+    """The cases of a folder of masks (with everything below it), of one file, or of a list of either; by
+    name.
+
+    A case is called by its path below the folder without the file's ending, `/` written `__`; a file that is
+    given itself by its own name. Hidden files and folders are passed over, so is a folder of images inside
+    the folder of masks, and so is every file whose ending is not of a volume format. An image belongs to the
+    mask of the same name, or else, as nnU-Net writes it, of the same name with `_0000`. A mask without an
+    image has none.
+
+    Raises BadInput when nothing is there and for an image in several files, one a channel; BadName for a name
+    that no case may have, and when two files would be one case.
+    """
+    cases = _files_by_name(masks, inner=images)
+    for case, mask in cases.items():
+        _check_case(case, mask)
+    pictures = _files_by_name(images) if images is not None else {}
+    return [
+        CaseFile(case=case, mask=mask, image=_image_of(case, pictures))
+        for case, mask in sorted(cases.items())
+    ]
+
+
+def case_name(file: Path, folder: Path | None = None) -> str:
+    """What the case of a file is called: its path below `folder` without its ending, `/` written `__`."""
+    relative = file.relative_to(folder) if folder else Path(file.name)
+    return "__".join((*relative.parts[:-1], _without_ending(file.name)))
+
+
+def _files_by_name(given: Path | Sequence[Path], inner: Path | None = None) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in [given] if isinstance(given, Path) else given:
+        for name, file in _named_files(path, inner):
+            if name in files:
+                raise BadName(
+                    f"{files[name]} and {file} are both called {name!r}",
+                    "each case has one mask and one image",
+                    "Rename or move one of them",
+                )
+            files[name] = file
+    if not files:
+        shown = given if isinstance(given, Path) else "the list of files"
+        raise BadInput(f"{shown}: no volume files", f"wanted files ending in {', '.join(SUFFIXES)}")
+    return files
+
+
+def _named_files(path: Path, inner: Path | None) -> Iterator[tuple[str, Path]]:
+    if path.is_file():
+        yield case_name(path), path
+    elif path.is_dir():
+        for file in _volume_files(path, inner):
+            yield case_name(file, path), file
+    else:
+        raise BadInput(f"{path}: no such file or folder", remedy="Check the path")
+
+
+def _volume_files(folder: Path, inner: Path | None) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not _is_same(here / name, inner)
+        )
+        for name in sorted(files):
+            if not name.startswith(".") and name.lower().endswith(SUFFIXES):
+                yield here / name
+
+
+def _is_same(folder: Path, other: Path | None) -> bool:
+    return other is not None and folder.resolve() == other.resolve()
+
+
+def _without_ending(name: str) -> str:
+    ending = max((end for end in SUFFIXES if name.lower().endswith(end)), key=len, default=None)
+    return name[: -len(ending)] if ending else Path(name).stem
+
+
+def _check_case(case: str, mask: Path) -> None:
+    try:
+        check_name(case, "case")
+    except BadName as error:
+        raise BadName(f"{mask}: {error.found}", error.wanted, "Rename the file") from None
+
+
+def _image_of(case: str, pictures: dict[str, Path]) -> Path | None:
+    if case in pictures:
+        return pictures[case]
+    first, second = (pictures.get(case + channel) for channel in (_FIRST_CHANNEL, _SECOND_CHANNEL))
+    if first and second:
+        raise BadInput(
+            f"{first} and {second} are channels of one image",
+            "an image is one file",
+            "Put the channels into one file, or leave one channel in the folder",
+        )
+    return first

@@ -1,0 +1,74 @@
+"""Words about what is odd in a volume and accepted all the same; they travel with the job and are printed.
+
+One short sentence each. What is refused is an error of volumes or maps, not a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from dmapsvc.maps import PenaltyMap
+from dmapsvc.volumes import Header
+
+_SHOWN = 8  # labels a note lists by value; a whole-body mask can have dozens of thin ones
+_OBLIQUE = 1e-3  # direction cosine off the nearest axis, above which a frame is called oblique
+
+
+def mask_notes(header: Header, result: PenaltyMap) -> tuple[str, ...]:
+    """What a user may not expect of this mask and its map, a sentence each; empty for an ordinary one."""
+    return (*_region_notes(result), *_grid_notes(header))
+
+
+def image_notes(case: str, published: bool) -> tuple[str, ...]:
+    """What a user may not expect of a stored image."""
+    if published:
+        return ()
+    return (f"Case {case} has no published mask yet: the image is held until it has one.",)
+
+
+def _region_notes(result: PenaltyMap) -> Iterator[str]:
+    if result.absent:
+        yield f"{_labels(result.absent)} {_is(result.absent)} not in the mask."
+    whole = next((region for region in result.regions if region.degenerate), None)
+    if whole is not None:
+        what = "background" if whole.value == 0 else f"label {whole.value}"
+        yield f"The whole mask is {what}: it has no boundary, so Φ is 0 everywhere."
+        return
+    thin = [region.value for region in result.regions if region.mean_phi == 0]
+    if 0 in thin:
+        yield "The background is at most two voxels thick everywhere, so Φ is 0 on it."
+    if classes := [value for value in thin if value]:
+        yield f"{_labels(classes)} {_is(classes)} at most two voxels thick everywhere, so Φ is 0 there."
+
+
+def _grid_notes(header: Header) -> Iterator[str]:
+    single = [axis for axis, size in zip("zyx", header.shape, strict=True) if size == 1]
+    if single:
+        axes = f"Axis {single[0]} has" if len(single) == 1 else f"Axes {' and '.join(single)} have"
+        yield f"{axes} a single voxel: distances run along the others only."
+    if header.spacing is None:
+        yield "The file has no spacing: it is kept as a grid of 1 mm voxels."
+    if header.affine is not None and _is_oblique(header):
+        yield "The grid lies oblique in space: voxels and affine are kept as they are, nothing is resampled."
+
+
+def _is_oblique(header: Header) -> bool:
+    assert header.affine is not None
+    axes = header.affine[:3, :3]
+    cosines = np.abs(axes / np.linalg.norm(axes, axis=0))
+    return bool(np.any(np.sort(cosines, axis=0)[:2] > _OBLIQUE))
+
+
+def _labels(values: Sequence[int]) -> str:
+    shown = [str(value) for value in values[:_SHOWN]]
+    if len(values) > _SHOWN:
+        shown.append(f"{len(values) - _SHOWN} more")
+    if len(shown) == 1:
+        return f"Label {shown[0]}"
+    return f"Labels {', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _is(values: Sequence[int]) -> str:
+    return "is" if len(values) == 1 else "are"

@@ -1,0 +1,66 @@
+"""Φ of every real label volume, both units and every scale, against float64 SciPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from numpy.typing import NDArray
+
+from dmapsvc.maps import PenaltyMap, penalty_map
+from dmapsvc.region import SCALES
+from dmapsvc.spec import MapSpec, Spacing, Units
+from dmapsvc.volumes import read_labels
+from tests.maps.reference import VOXEL, Reference, crops, full_volumes, label_volumes, spacings
+
+# file, chosen labels, stride: of the 48 million voxels of the isotropic knee every eighth is taken
+VOLUMES = [
+    ("knee_dess_bones_cartilage.nrrd", (5, 6, 7), 1),
+    ("knee_dess_bones_meniscus_fibula.nrrd", (8, 5, 6, 7), 1),
+    ("knee_t2_iso.nii.gz", None, 2),
+    ("thigh_muscles.nii.gz", None, 1),
+    ("brain_aal_117.nii.gz", None, 1),
+    ("ct_torso_labels.nii.gz", None, 1),
+    ("dicomseg_liver.dcm", None, 1),
+]
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=label_volumes(), spacing=spacings)
+def test_the_reference_by_crops_is_the_reference(labels: NDArray[np.uint16], spacing: Spacing) -> None:
+    assume(labels.min() < labels.max())
+    np.testing.assert_array_equal(crops(labels, spacing).distances, full_volumes(labels, spacing).distances)
+
+
+@pytest.mark.parametrize("units", ["voxel", "mm"])
+@pytest.mark.parametrize(("file", "classes", "stride"), VOLUMES)
+def test_phi_of_real_volumes(
+    shared: Path, file: str, classes: tuple[int, ...] | None, stride: int, units: Units
+) -> None:
+    volume = read_labels(shared / file)
+    labels = volume.array[::stride, ::stride, ::stride]
+    spacing = volume.header.spacing
+    assert spacing is not None
+    found = penalty_map(labels, spacing, MapSpec(labels=classes, units=units))
+    expected = crops(labels, spacing if units == "mm" else VOXEL, classes)
+    assert {region.value for region in found.regions} == set(expected.regions)
+    check_regions(found, expected)
+
+
+def check_regions(found: PenaltyMap, expected: Reference) -> None:
+    scaled = {scale: found.scaled(scale) for scale in SCALES}
+    for region in found.regions:
+        member = expected.regions[region.value]
+        distances = expected.distances[member]
+        largest = distances.max()
+        phi = largest - distances
+        mean = phi.mean()
+        assert region.voxels == distances.size
+        assert region.maximum == pytest.approx(largest, rel=1e-5)
+        assert region.mean_phi == pytest.approx(mean, abs=1e-5 * largest)
+        assert np.abs(scaled["none"][member] - phi).max() <= 1e-5 * largest
+        assert np.abs(scaled["region"][member] - phi / largest).max() <= 1e-5
+        weight = (1 + phi) / (1 + mean)
+        assert np.abs(1 + scaled["balanced"][member] - weight).max() <= 2e-5 * weight.max()
