@@ -1,0 +1,46 @@
+"""`dmapsvc check`: whether a local dataset holds what it promises, shard by shard."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmapsvc.cli.output import Meter, plural
+from dmapsvc.errors import BadInput
+
+
+def command(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A local dataset, like knees.zarr.")],
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="Check this case only.")] = None,
+) -> None:
+    """Check that a dataset holds what it promises.
+
+    Every shard of every case is decoded and compared with what the case says of itself. Exit code 1 if
+    anything is found.
+
+    For example:
+
+    \b
+        dmapsvc check knees.zarr
+    """
+    from dmapsvc.store import Dataset, check
+
+    if str(store).startswith(("http:", "https:")):
+        raise BadInput(str(store), "check reads a local dataset", "Run it where the dataset lies")
+    dataset = Dataset.open(store)
+    cases = [case] if case else dataset.cases()
+    turns = count()
+    findings = 0
+    damaged: set[str] = set()
+    with Meter("check", len(cases), "cases") as meter:
+        for finding in check(dataset, case, on_case=lambda name: meter.show(next(turns), name)):
+            findings += 1
+            if finding.case is not None:
+                damaged.add(finding.case)
+            meter.say(f"{finding.case or dataset.name}: {finding.found}. {finding.remedy}.")
+    sound = len(cases) - len(damaged)
+    typer.echo(f"{plural(sound, 'case')} sound" + (f", {len(damaged)} damaged" if damaged else ""))
+    raise typer.Exit(1 if findings else 0)

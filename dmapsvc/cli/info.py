@@ -1,0 +1,135 @@
+"""`dmapsvc info`: what a dataset or a case holds, locally or at a service; or what datasets a service has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dmapsvc.cli.output import print_fields, print_json, print_table, region_maxima
+
+if TYPE_CHECKING:
+    from dmapsvc.store import Reader
+
+
+def command(
+    store: Annotated[
+        str, typer.Argument(metavar="STORE|URL", help="A local dataset, its URL, or the URL of a service.")
+    ],
+    case: Annotated[str | None, typer.Argument(metavar="CASE", help="Show this case.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a dataset and its cases, or one case's regions.
+
+    For example:
+
+    \b
+        dmapsvc info knees.zarr
+        dmapsvc info http://127.0.0.1:8000/v1/datasets/knees case_01 --json
+    """
+    if store.startswith(("http://", "https://")) and "/v1/datasets/" not in store:
+        _service(store, as_json)
+        return
+    from dmapsvc.loader.source import open_dataset
+
+    dataset = open_dataset(store)
+    if case is None:
+        _dataset(dataset, as_json)
+    else:
+        _case(dataset, case, as_json)
+
+
+def _service(server: str, as_json: bool) -> None:
+    from dmapsvc.client import Client
+
+    with Client(server) as client:
+        datasets = client.datasets()
+    if as_json:
+        print_json(datasets)
+        return
+    rows = [(data["name"], _labels(data["spec"]), data["spec"]["units"], data["cases"]) for data in datasets]
+    print_table(("dataset", "labels", "units", "cases"), rows)
+
+
+def _dataset(dataset: Reader, as_json: bool) -> None:
+    cases = dataset.cases()
+    records = [dataset.case(case).record for case in cases]
+    if as_json:
+        summary = {"name": dataset.name, "spec": dataset.spec.to_json(), "names": dataset.names}
+        print_json(
+            {
+                **summary,
+                "cases": {case: record.to_json() for case, record in zip(cases, records, strict=True)},
+            }
+        )
+        return
+    spec = dataset.spec.to_json()
+    names = {value: f"{value}={name}" for value, name in dataset.names.items()}
+    print_fields(
+        {
+            "dataset": dataset.name,
+            "labels": _labels(spec),
+            "units": spec["units"],
+            "names": list(names.values()),
+            "cases": len(cases),
+        }
+    )
+    if not cases:
+        return
+    print()
+    print_table(
+        ("case", "shape z,y,x", "spacing mm", "image", "largest distances", "backend", "revision"),
+        [
+            (
+                case,
+                record.shape,
+                record.spacing,
+                "yes" if record.image else "no",
+                region_maxima(record.to_json()["regions"], dataset.names),
+                record.backend,
+                record.revision,
+            )
+            for case, record in zip(cases, records, strict=True)
+        ],
+    )
+
+
+def _case(dataset: Reader, case: str, as_json: bool) -> None:
+    record = dataset.case(case).record
+    data = record.to_json()
+    if as_json:
+        print_json({"name": case, **data})
+        return
+    fields: dict[str, Any] = {
+        "case": case,
+        "shape z,y,x": record.shape,
+        "spacing mm": record.spacing,
+        "labels": _labels(data["spec"]),
+        "units": record.spec.units,
+        "absent labels": record.absent,
+        "image": f"{record.image.dtype}, {record.image.channels} channels" if record.image else None,
+        "backend": record.backend,
+        "revision": record.revision,
+        "largest error": record.quantisation.max_error,
+        "published": record.published,
+        "mask sha256": record.mask_sha256,
+    }
+    print_fields(fields)
+    print()
+    print_table(
+        ("value", "name", "voxels", "largest distance", "mean Φ"),
+        [
+            (
+                region.value,
+                "background" if region.value == 0 else dataset.names.get(region.value),
+                region.voxels,
+                "no boundary" if region.degenerate else region.maximum,
+                region.mean_phi,
+            )
+            for region in record.regions
+        ],
+    )
+
+
+def _labels(spec: dict[str, Any]) -> str:
+    return "all" if spec["labels"] is None else ",".join(map(str, spec["labels"]))

@@ -1,0 +1,20 @@
+"""A job's JSON, as a service of this or a later version writes it, back to a Job."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dmapsvc.errors import ServerUnreachable
+from dmapsvc.jobs import Job
+
+
+def parse_job(data: dict[str, Any]) -> Job:
+    """The job; fields that this version does not know are passed over. ServerUnreachable if it is none."""
+    try:
+        return Job.from_json({field.name: data[field.name] for field in dataclasses.fields(Job)})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerUnreachable(
+            f"the server's job is not one this version knows ({error!r})",
+            remedy="Install the server's version of dmapsvc",
+        ) from None

@@ -1,0 +1,75 @@
+"""Tables and progress, on a terminal and off it."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+
+import pytest
+
+from dmapsvc.cli import output
+from dmapsvc.cli.output import Meter, print_table, region_maxima
+
+
+def test_a_table_is_one_line_a_row_however_wide(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("case", "why"), [("a", "x" * 200), ("long_name", None), ("[b]", 1.23456789)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["case       why", f"a          {'x' * 200}", "long_name  -", "[b]        1.235"]
+
+
+def test_a_meter_off_a_terminal_says_now_and_then_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with Meter("upload", 40e6, "B") as meter:
+        for step in range(1, 4):
+            now[0] += 5.0
+            meter.show(step * 10e6, "a")
+    assert capsys.readouterr().err == "upload: 20.0/40.0 MB, 2.0 MB/s, 0:00:10 left a\n"
+
+
+def test_the_rate_does_not_count_what_was_done_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A training that goes on at step 900 of 1000 at two steps a second has 49 seconds to go."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    meter = Meter("train", 1000, "steps")
+    for step in (901, 902):
+        now[0] += 0.5
+        meter.show(step)
+    assert meter.counts() == "902/1000 steps, 2.0/s, 0:00:49 left"
+    capsys.readouterr()
+
+
+def test_slow_things_show_seconds_each() -> None:
+    meter = Meter("jobs", None, "cases")
+    assert meter.counts() == "0 cases"
+    assert output._rate(0.25, "cases") == "4.0 s each"
+
+
+def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = _Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with Meter("precompute", 4, "cases") as meter:
+        meter.show(2, "b: map")
+        meter.log("a: done")
+        meter.say("error: b")
+    shown = terminal.getvalue()
+    assert re.search(r"precompute.*2/4 cases.*b: map", shown)
+    assert "a: done" not in shown
+    assert "error: b" in shown
+    assert "\x1b[" in shown
+
+
+def test_maxima_are_told_by_name() -> None:
+    regions = [{"value": 0, "maximum": 206.66}, {"value": 5, "maximum": 51.9}, {"value": 7, "maximum": 3.0}]
+    assert region_maxima(regions, {5: "femur"}) == "background: 206.7, femur: 51.9, 7: 3"
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True

@@ -1,0 +1,163 @@
+"""A folder of masks, from the command line to pictures, without a service."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tests.cli.cli_run import Run
+from tests.cli.conftest import save_nifti
+
+QUICK = ("--backend", "scipy")
+
+
+def test_a_folder_becomes_a_dataset(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store = tmp_path / "knees.zarr"
+    names = "5=femur,6=tibia"
+    run = cli(
+        "precompute",
+        masks,
+        store,
+        "--images",
+        tmp_path / "images",
+        "--labels",
+        "5,6",
+        "--names",
+        names,
+        *QUICK,
+    )
+    assert run.code == 0, run.err
+    assert "sub__c: no image of this name" in run.err.splitlines()
+    header, *rows, counts = run.out.splitlines()
+    assert header.split() == ["case", "state", "shape", "z,y,x", "largest", "distances", "seconds", "backend"]
+    assert [row.split()[0] for row in rows] == ["a", "b", "sub__c"]
+    assert all(
+        "12, 20, 24" in row and "femur: 3" in row and "read " in row and "scipy" in row for row in rows
+    )
+    assert counts == f"{store}: 3 done, 0 there already, 0 failed"
+
+    again = cli("precompute", masks, store, "--images", tmp_path / "images", "--labels", "5,6", *QUICK)
+    assert again.code == 0
+    assert again.out.splitlines()[-1] == f"{store}: 0 done, 3 there already, 0 failed"
+
+
+def test_files_are_cases_too(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    run = cli("precompute", masks / "a.nii.gz", masks / "b.nii.gz", tmp_path / "knees.zarr", *QUICK)
+    assert run.code == 0
+    assert run.out.splitlines()[-1].endswith("2 done, 0 there already, 0 failed")
+
+
+def test_a_bad_file_among_good_ones_is_listed_at_the_end(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    (masks / "ab.nii.gz").write_text("no volume")
+    run = cli("precompute", masks, tmp_path / "knees.zarr", *QUICK)
+    assert run.code == 1
+    assert run.err.splitlines()[-1].startswith("error: ")
+    assert "ab.nii.gz" in run.err.splitlines()[-1]
+    assert "Traceback" not in run.err
+    assert run.out.splitlines()[-1].endswith("3 done, 0 there already, 1 failed")
+
+
+def test_another_mask_needs_replace(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store = tmp_path / "knees.zarr"
+    mask = masks / "a.nii.gz"
+    assert cli("precompute", mask, store, *QUICK).code == 0
+    save_nifti(mask, np.ones((4, 4, 4), np.uint8))
+    refused = cli("precompute", mask, store, *QUICK)
+    assert refused.code == 2
+    assert "--replace" in refused.error
+    assert cli("precompute", mask, store, "--replace", *QUICK).code == 0
+    assert json.loads(cli("info", store, "a", "--json").out)["shape"] == [4, 4, 4]
+
+
+def test_info_view_and_check_of_a_dataset(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store = tmp_path / "knees.zarr"
+    cli("precompute", masks, store, "--labels", "5,6", "--names", "5=femur", *QUICK)
+
+    dataset = cli("info", store)
+    assert (dataset.code, dataset.err) == (0, "")
+    fields = dict(line.split(maxsplit=1) for line in dataset.out.partition("\n\n")[0].splitlines())
+    assert fields == {"dataset": "knees", "labels": "5,6", "units": "voxel", "names": "5=femur", "cases": "3"}
+
+    case = cli("info", store, "b")
+    regions = [line.split() for line in case.out.partition("\n\n")[2].splitlines()[1:]]
+    assert [(row[0], row[1], row[2]) for row in regions[:2]] == [
+        ("0", "background", str(24 * 20 * 12 - 9 * 48 - 5 * 48)),
+        ("5", "femur", str(9 * 8 * 6)),
+    ]
+
+    whole = json.loads(cli("info", store, "--json").out)
+    assert (whole["name"], sorted(whole["cases"])) == ("knees", ["a", "b", "sub__c"])
+    assert whole["cases"]["a"]["regions"][1]["value"] == 5
+
+    missing = cli("info", store, "d")
+    assert missing.code == 2
+    assert "d" in missing.error
+
+    picture = tmp_path / "b.png"
+    view = cli("view", store, "b", "-o", picture, "--axis", "x", "--index", "8")
+    assert (view.code, view.out, view.err) == (0, f"{picture}\n", "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    outside = cli("view", store, "b", "-o", picture, "--axis", "z", "--index", "12")
+    assert outside.code == 2
+    assert "slice 12" in outside.error
+
+    sound = cli("check", store)
+    assert (sound.code, sound.out, sound.err) == (0, "3 cases sound\n", "")
+
+
+def test_check_finds_damage(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store = tmp_path / "knees.zarr"
+    cli("precompute", masks, store, *QUICK)
+    shard = max(
+        (store / "b" / "phi").rglob("*"), key=lambda path: path.stat().st_size if path.is_file() else 0
+    )
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    shard.write_bytes(data)
+    run = cli("check", store)
+    assert run.code == 1
+    assert run.err.startswith("b: ")
+    assert run.out == "2 cases sound, 1 damaged\n"
+    assert cli("check", store, "a").out == "1 case sound\n"
+
+
+def test_ctrl_c_stops_and_the_same_command_goes_on(cli: Callable[..., Run], tmp_path: Path) -> None:
+    masks, store = tmp_path / "labels", tmp_path / "knees.zarr"
+    for number in range(6):
+        labels = np.zeros((64, 64, 64), np.uint8)
+        labels[8 : 40 + number, 8:50, 8:50] = 1
+        save_nifti(masks / f"case_{number}.nii.gz", labels)
+    command = [sys.executable, "-m", "dmapsvc", "precompute", str(masks), str(store), *QUICK]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert first == "case_0: done\n"
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "stopped; run the same command again to go on"
+    assert "Traceback" not in err
+    assert out == ""
+
+    run = cli("precompute", masks, store, *QUICK)
+    assert run.code == 0
+    done, there = (int(part.split()[0]) for part in run.out.splitlines()[-1].split(": ")[1].split(", ")[:2])
+    assert done + there == 6
+    assert done > 0
+    assert there > 0
+    assert cli("check", store).out == "6 cases sound\n"
+
+
+def test_a_pipe_gets_plain_lines(masks: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dmapsvc", "precompute", str(masks), str(tmp_path / "k.zarr"), *QUICK]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "\x1b" not in run.stdout + run.stderr
+    assert run.stderr.splitlines() == ["a: done", "b: done", "sub__c: done"]

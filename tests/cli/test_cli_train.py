@@ -1,0 +1,42 @@
+"""`train` hands over what was asked for, and its checkpoint is gone on from."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from dmapsvc.cli import train
+from dmapsvc.cli.options import parse_sides
+from dmapsvc.train.settings import TrainSettings
+from tests.cli.cli_run import Run
+
+
+def test_a_training_and_its_continuation(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store, out = tmp_path / "knees.zarr", tmp_path / "knees.pt"
+    (masks / "sub" / "c.nii.gz").unlink()  # it has no image
+    cli("precompute", masks, store, "--images", tmp_path / "images", "--backend", "scipy")
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0", "--lr", "0.001")
+    run = cli("train", store, "-o", out, "--steps", "2", *quick)
+    assert run.code == 0, run.err
+    assert run.out.startswith(f"{out}: step 2 of 2, loss ")
+    assert out.exists()
+
+    on = cli("train", store, "-o", out, "--steps", "3", *quick)
+    assert on.out.startswith(f"{out}: step 3 of 3, loss ")
+    idle = cli("train", store, "-o", out, "--steps", "3", *quick)
+    assert (idle.code, idle.out) == (0, f"{out}: it has its 3 steps already\n")
+    other = cli("train", store, "-o", out, "--steps", "3", *quick, "--seed", "1")
+    assert other.code == 2
+    assert "seed" in other.error
+
+
+def test_the_defaults_are_those_of_the_library() -> None:
+    ours = {
+        name: option.default
+        for name, option in inspect.signature(train.command).parameters.items()
+        if option.default is not inspect.Parameter.empty
+    }
+    library = {field.name: field.default for field in dataclasses.fields(TrainSettings)}
+    assert {**ours, "patch": parse_sides(ours["patch"])} == {name: library[name] for name in ours}
