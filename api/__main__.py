@@ -1,0 +1,73 @@
+"""`python -m api`: the service on the address of the settings.
+
+What cannot start says why in one line, with exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import socket
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from api.app import create_app, prepare
+from dmapsvc.errors import BadInput, Conflict, DmapsvcError
+from dmapsvc.settings import Settings
+
+_GRACE = 5  # seconds that requests have to finish once the service is told to stop
+
+
+def main() -> int:
+    """Run until told to stop; the exit code."""
+    try:
+        settings = _settings()
+        prepare(settings)
+        listener = _listen(settings.host, settings.port)
+    except (DmapsvcError, OSError) as error:
+        print(f"api: {error}", file=sys.stderr)
+        return 2
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    print(f"dmapsvc listens on http://{shown}:{port} (docs at /docs), data in {settings.data}", flush=True)
+    config = uvicorn.Config(create_app(settings), log_level="info", timeout_graceful_shutdown=_GRACE)
+    server = uvicorn.Server(config)
+    # Once it has stopped, the server raises the signal again that stopped it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server.run(sockets=[listener])
+    return 0 if server.started else 3
+
+
+def _settings() -> Settings:
+    parser = argparse.ArgumentParser(
+        prog="python -m api",
+        description="The HTTP service of dmapsvc. Settings are DMAPSVC_* in the environment.",
+    )
+    parser.add_argument("--host", help="address to listen on (DMAPSVC_HOST)")
+    parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (DMAPSVC_PORT)")
+    parser.add_argument("--data", help="folder of the service (DMAPSVC_DATA)")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInput(f"DMAPSVC_{name}={first['input']!r}", first["msg"]) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket on `host`:`port`; raises DmapsvcError where none can be had."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise Conflict(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            remedy="Stop what uses it, or choose another with DMAPSVC_PORT",
+        ) from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""The application, built by a function: routes, problems, and a lifespan that opens and closes the queue."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from api import cases, datasets, downloads, health, jobs, problems, spool, uploads, zarr
+from api.library import Library
+from dmapsvc import __version__
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+
+_DESCRIPTION = """
+Segmentation masks in, error-penalising distance maps Φ out (Calivá et al. 2019), as OME-Zarr for training.
+
+`PUT` a mask, follow the job it is answered with, then read the case: as Zarr below `/zarr/<dataset>.zarr`, or
+as NIfTI. Arrays are (z, y, x). Every error is an RFC 9457 problem that says what was found, what was wanted
+and what to do.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service over `settings` (default: the environment's); it opens nothing until it is started."""
+    chosen = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        prepare(chosen)
+        app.state.jobs = await run_in_threadpool(Jobs, chosen)
+        try:
+            yield
+        finally:
+            await run_in_threadpool(app.state.jobs.close)
+
+    app = FastAPI(
+        title="dmapsvc",
+        version=__version__,
+        summary="Distance maps for segmentation losses, as a service.",
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.settings = chosen
+    app.state.library = Library(chosen)
+    problems.install(app)
+    for resource in (datasets, cases, downloads, uploads, jobs, zarr, health):
+        app.include_router(resource.router)
+    return app
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders of the service and remove what uploads that broke off have left; may raise OSError."""
+    for folder in (settings.store, settings.staging, settings.spool):
+        folder.mkdir(parents=True, exist_ok=True)
+    spool.sweep(settings.spool)

@@ -1,0 +1,67 @@
+"""What the routes need, to be overridden when the app is built otherwise: settings, jobs, datasets, names.
+
+All of it hangs on the app's state, which `api.app` fills; there is no state at module level.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from api.library import Library
+from api.problems import printable
+from dmapsvc.errors import NotFound
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+from dmapsvc.spec import check_name
+
+_JOB_ID = re.compile(r"[0-9a-f]{64}")
+
+
+def get_settings(request: Request) -> Settings:
+    """The settings of this service."""
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def get_jobs(request: Request) -> Jobs:
+    """The queue of this service."""
+    jobs: Jobs = request.app.state.jobs
+    return jobs
+
+
+def get_library(request: Request) -> Library:
+    """The datasets of this service."""
+    library: Library = request.app.state.library
+    return library
+
+
+def dataset_name(
+    dataset: Annotated[str, Path(description="Name of the dataset.", examples=["knees"])],
+) -> str:
+    """A dataset's name from the address; raises BadName."""
+    return check_name(dataset, "dataset")
+
+
+def case_name(case: Annotated[str, Path(description="Name of the case.", examples=["subject-07"])]) -> str:
+    """A case's name from the address; raises BadName."""
+    return check_name(case, "case")
+
+
+def job_id(job: Annotated[str, Path(description="Id of the job, 64 hexadecimal digits.")]) -> str:
+    """A job's id from the address; raises NotFound for what can be none."""
+    if _JOB_ID.fullmatch(job):
+        return job
+    raise NotFound(
+        f"job {printable(job)!r}", "a job's id is 64 hexadecimal digits", "GET /v1/jobs lists them"
+    )
+
+
+SettingsOf = Annotated[Settings, Depends(get_settings)]
+JobsOf = Annotated[Jobs, Depends(get_jobs)]
+LibraryOf = Annotated[Library, Depends(get_library)]
+DatasetName = Annotated[str, Depends(dataset_name)]
+CaseName = Annotated[str, Depends(case_name)]
+JobId = Annotated[str, Depends(job_id)]

@@ -1,0 +1,78 @@
+"""A case in other forms than Zarr: Φ as NIfTI, and a slice as a picture."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from contextlib import ExitStack
+from typing import Annotated, BinaryIO
+
+import nibabel as nib
+import numpy as np
+from fastapi import APIRouter, Query, Response
+
+from api.dependencies import CaseName, DatasetName, LibraryOf, SettingsOf
+from api.files import FileAnswer
+from api.problems import responses
+from dmapsvc.errors import BadInput, BadName, Damaged, NotFound
+from dmapsvc.store import Case
+
+_LEVEL = 1  # gzip's; chosen: a level more is a third slower and hardly smaller on float32 Φ
+
+router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["cases"])
+
+
+@router.get(
+    "/phi.nii.gz",
+    summary="Φ as NIfTI",
+    response_class=Response,
+    responses={
+        200: {"description": "float32, on the mask's grid.", "content": {"application/gzip": {}}},
+        **responses(BadName, NotFound, Damaged),
+    },
+)
+def get_phi(dataset: DatasetName, case: CaseName, library: LibraryOf, settings: SettingsOf) -> Response:
+    """Φ in its unit, float32, with the mask's axis order, shape and affine: it overlays the mask."""
+    found = library.open(dataset).case(case)
+    with ExitStack() as open_files:
+        file = open_files.enter_context(tempfile.TemporaryFile(dir=settings.staging))
+        write_nifti(found, file)
+        file.flush()
+        open_files.pop_all()  # closed, and so removed, when it is sent
+    named = {"content-disposition": f'attachment; filename="{case}_phi.nii.gz"'}
+    return FileAnswer(file, 0, file.tell(), media_type="application/gzip", headers=named)
+
+
+@router.get(
+    "/preview.png",
+    summary="A slice as a picture",
+    response_class=Response,
+    responses={
+        200: {"description": "Mask beside Φ.", "content": {"image/png": {}}},
+        **responses(BadName, BadInput, NotFound, Damaged),
+    },
+)
+def get_preview(
+    dataset: DatasetName,
+    case: CaseName,
+    library: LibraryOf,
+    axis: Annotated[int | None, Query(ge=0, le=2, description="0, 1, 2: z, y, x; default in-plane.")] = None,
+    index: Annotated[int | None, Query(ge=0, description="Slice; default the fullest.")] = None,
+) -> Response:
+    """The mask beside Φ, boundaries in white, as in Figure 1 of the paper."""
+    from dmapsvc.figures import case_preview  # matplotlib: a second that only the first preview pays
+
+    home = library.open(dataset)
+    return Response(case_preview(home.case(case), axis, index, home.names), media_type="image/png")
+
+
+def write_nifti(case: Case, file: BinaryIO) -> None:
+    """Write Φ of a case to `file` as gzipped NIfTI-1, axes (i, j, k), in mm; affine from the mask."""
+    record = case.record
+    z, y, x = record.spacing or (1.0, 1.0, 1.0)
+    affine = np.diag((x, y, z, 1.0)) if record.affine is None else np.asarray(record.affine)
+    image = nib.Nifti1Image(case.phi_values().T, affine)
+    image.header.set_xyzt_units("mm")
+    image.header["descrip"] = f"penalty map in {record.spec.units}"
+    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as zipped:
+        image.to_stream(zipped)

@@ -1,0 +1,121 @@
+"""The JSON that goes in and out, where it is not a record of the library itself.
+
+They are what `/docs` tells a caller, so each field says what it holds. Arrays' axes are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from dmapsvc.jobs import Job
+from dmapsvc.region import Region
+
+Triple = tuple[float, float, float]
+Affine = list[tuple[float, float, float, float]]
+# A spec's labels are checked by MapSpec, whose words are better than a validator's.
+AnyLabel = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 2**32 - 1})]
+LabelName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
+class Spec(BaseModel):
+    """Which map is asked for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[AnyLabel] | None = Field(
+        None, description="Values that are classes, in the order of a network's; null: every one but 0."
+    )
+    units: str = Field("voxel", description="Distances in `voxel` or `mm`.")
+
+
+class DatasetWanted(BaseModel):
+    """A dataset to make."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"spec": {"labels": [5, 6, 7], "units": "voxel"}, "names": {"5": "femur"}}]
+        },
+    )
+
+    spec: Spec = Field(default_factory=lambda: Spec())
+    names: dict[int, LabelName] = Field(default_factory=dict, description="Names of labels, by value.")
+
+
+class DatasetBody(BaseModel):
+    """A dataset."""
+
+    name: str
+    spec: Spec
+    names: dict[int, str] = Field(description="Names of labels, by value.")
+    cases: int = Field(description="How many cases are published.")
+    zarr: str = Field(description="Path of its Zarr group on this server.", examples=["/zarr/knees.zarr"])
+
+
+class DatasetList(BaseModel):
+    """The datasets, sorted by name."""
+
+    datasets: list[DatasetBody]
+
+
+class CaseList(BaseModel):
+    """A page of the published cases of a dataset, sorted."""
+
+    cases: list[str]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class QuantisationBody(BaseModel):
+    """How Φ is stored: Φ = stored · scale_factor + add_offset."""
+
+    scale_factor: float
+    add_offset: float
+    max_error: float = Field(description="Largest error of a voxel, in the unit of Φ.")
+
+
+class ImageBody(BaseModel):
+    """The image of a case."""
+
+    sha256: str
+    shape: tuple[int, int, int]
+    dtype: str
+    channels: int
+    spacing: Triple | None = Field(description="mm (z, y, x).")
+    affine: Affine | None = Field(description="(i, j, k, 1) to RAS+ mm.")
+
+
+class CaseBody(BaseModel):
+    """A published case."""
+
+    name: str
+    id: str = Field(description="Identity of the map; the id of the job that made it.")
+    spec: Spec
+    spec_hash: str
+    map_version: int
+    mask_sha256: str
+    revision: int
+    shape: tuple[int, int, int]
+    spacing: Triple | None = Field(description="mm (z, y, x).")
+    affine: Affine | None = Field(description="(i, j, k, 1) to RAS+ mm.")
+    regions: list[Region]
+    absent: list[int] = Field(description="Chosen labels that no voxel has.")
+    backend: str
+    quantisation: QuantisationBody
+    published: str = Field(description="When, in ISO 8601, UTC.")
+    seconds: dict[str, float] = Field(description="What each stage took.")
+    image: ImageBody | None
+
+
+class JobList(BaseModel):
+    """A page of jobs, each at its latest run, newest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class Health(BaseModel):
+    """How the service is."""
+
+    status: Literal["alive", "ready"]

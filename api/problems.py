@@ -1,0 +1,136 @@
+"""Every error as `application/problem+json` (RFC 9457), one shape everywhere, nothing of the inside in it.
+
+What was wrong and what to do comes from `dmapsvc.errors`; here is how each failure of a request becomes one
+of those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from dmapsvc.errors import BadInput, DmapsvcError, Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = 10  # seconds; chosen: a full queue of small jobs has moved on by then
+
+_log = logging.getLogger("api")
+
+_HINTS = {
+    404: "no such address; see /docs for those there are",
+    405: "not done at this address; see /docs for what is",
+}
+
+
+class RangeNotSatisfiable(DmapsvcError):
+    """A byte range outside the file."""
+
+    status = 416
+
+
+class NotReady(DmapsvcError):
+    """The service cannot take work now."""
+
+    status = 503
+
+
+class DiskFull(DmapsvcError):
+    """The disk of the service is full."""
+
+    status = 507
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every failure with a problem."""
+    app.add_exception_handler(DmapsvcError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _routing)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The response that says `problem`."""
+    return JSONResponse(
+        dataclasses.asdict(problem), problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE
+    )
+
+
+def responses(*kinds: type[DmapsvcError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's words on the problems that a route answers with, besides a validation error (422)."""
+    titles: dict[int, list[str]] = {422: [BadInput("").title]}
+    for kind in kinds:
+        titles.setdefault(kind.status, []).append(kind("").title)
+    return {
+        status: {
+            "description": ". ".join(dict.fromkeys(said)) + ".",
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, said in sorted(titles.items())
+    }
+
+
+async def _expected(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DmapsvcError)
+    problem = error.problem
+    if problem.status >= 500:
+        _log.warning("%s: %s", problem.title, problem.detail)
+    return answer(problem, {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else None)
+
+
+async def _invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = " ".join(str(part) for part in first["loc"])
+    found = f"{place}: {_shown(first.get('input'))}"
+    return answer(BadInput(found, str(first["msg"]), "See /docs").problem)
+
+
+async def _routing(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: an unknown address, a wrong method, a body it cannot parse."""
+    assert isinstance(error, HTTPException)
+    said = _HINTS.get(error.status_code, str(error.detail))
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=f"{request.method} {printable(request.url.path)}: {said}.",
+    )
+    return answer(problem, error.headers)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)  # nobody reads it: the client hung up before its request was whole
+
+
+async def _unexpected(request: Request, _: Exception) -> Response:
+    """Say nothing of the inside; the traceback, which the server logs, is found by the request's id."""
+    request_id = uuid.uuid4().hex
+    _log.error("request %s failed: %s %s", request_id, request.method, printable(request.url.path))
+    problem = Problem(
+        type="about:blank",
+        title="Internal Server Error",
+        status=500,
+        detail=f"The service failed; request {request_id} in its log says more. Try again, then report it.",
+    )
+    return answer(problem)
+
+
+def printable(text: str, longest: int = 120) -> str:
+    """`text` for a message: without control characters, cut to `longest` characters."""
+    plain = "".join(letter for letter in text if letter.isprintable())
+    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
+
+
+def _shown(value: object) -> str:
+    return printable(repr(value), 80)

@@ -1,0 +1,61 @@
+"""Which spec an upload is mapped by: what was asked for, what the dataset has, and whether they agree."""
+
+from __future__ import annotations
+
+from dmapsvc.errors import BadSpec, Conflict
+from dmapsvc.jobs import Kind, State
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.spec import MapSpec, Spacing
+from dmapsvc.store import Dataset
+
+
+def chosen_spec(
+    dataset: Dataset | None, labels: str | None, units: str | None, *, unused: bool = False
+) -> MapSpec:
+    """The spec of `dataset` with what was asked for, `labels` like '5,6,7' and `units`, in place of its own.
+
+    Without a dataset the rest is MapSpec's defaults. Raises BadSpec for what can be no spec, and Conflict
+    where the dataset has another, unless it was given none (the defaults) and is `unused`.
+    """
+    own = MapSpec() if dataset is None else dataset.spec
+    asked = MapSpec.parse(labels, units or own.units)
+    spec = asked if labels is not None else MapSpec(labels=own.labels, units=asked.units)
+    if dataset is not None and spec != own and not (unused and own == MapSpec()):
+        raise spec_conflict(dataset, spec)
+    return spec
+
+
+def spec_conflict(dataset: Dataset, asked: MapSpec) -> Conflict:
+    """That `dataset` has another spec than was `asked` for."""
+    return Conflict(
+        f"dataset {dataset.name!r} has {_words(dataset.spec)}, asked was {_words(asked)}",
+        "a dataset has one spec",
+        "Leave labels and units out, or use another dataset",
+    )
+
+
+def has_live_masks(jobs: Jobs, dataset: str) -> bool:
+    """Whether a mask of the dataset waits or is being mapped."""
+    return any(
+        job.kind is Kind.MASK
+        for state in (State.QUEUED, State.RUNNING)
+        for job in jobs.list(dataset=dataset, state=state).jobs
+    )
+
+
+def parse_spacing(text: str | None) -> Spacing | None:
+    """'0.7,0.36,0.36' as (z, y, x) in mm; raises BadSpec for what is not three numbers."""
+    if text is None:
+        return None
+    try:
+        z, y, x = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadSpec(
+            f"spacing {text[:60]!r}", "wanted three lengths in mm, z,y,x", "Like 0.7,0.36,0.36"
+        ) from None
+    return z, y, x
+
+
+def _words(spec: MapSpec) -> str:
+    labels = "all labels" if spec.labels is None else f"labels {','.join(map(str, spec.labels))}"
+    return f"{labels} in {spec.units}"

@@ -1,0 +1,147 @@
+"""A request's body on disk: streamed, hashed on the way, bounded, and gone again unless a job took it over.
+
+Knows nothing of masks or jobs; the bytes never lie in memory whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
+
+from api.problems import DiskFull
+from dmapsvc.errors import BadInput, TooLarge
+
+BLOCK = 2**20  # bytes hashed and written at once: few enough to be light, enough to make threads worth it
+_PART = ".part"  # a body that no job has taken over yet
+
+
+class Upload:
+    """A whole body: `path` on disk and `sha256`, 64 hexadecimal digits."""
+
+    def __init__(self, path: Path, sha256: str) -> None:
+        self.path = path
+        self.sha256 = sha256
+        self._kept = False
+
+    @property
+    def name(self) -> str:
+        """The name in the spool by which a job finds the file, once it is settled."""
+        return self.path.with_suffix("").name
+
+    def settle(self) -> None:
+        """Give the file its name."""
+        self.path = self.path.rename(self.path.with_suffix(""))
+        _sync_folder(self.path.parent)
+
+    def keep(self) -> None:
+        """The file is a job's from now on."""
+        self._kept = True
+
+    def discard(self) -> None:
+        """Remove the file unless it was kept."""
+        if not self._kept:
+            self.path.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
+    """The body of `request` as a file in `folder`, safe on disk; removed when the block ends unless kept.
+
+    Raises TooLarge for a body of more than `limit` bytes, as soon as that is known; BadInput for a body that
+    its sender compressed; DiskFull.
+    """
+    _check_headers(request, limit)
+    part = folder / f"{uuid.uuid4().hex}{_PART}"
+    try:
+        with _naming_full_disk(), part.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that this process lives
+            sha256 = await _copy(request, file, limit)
+            await run_in_threadpool(os.fsync, file.fileno())
+        upload = Upload(part, sha256)
+        try:
+            yield upload
+        finally:
+            upload.discard()
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what uploads of processes that died have left in `folder`."""
+    for part in folder.glob(f"*{_PART}"):
+        with contextlib.suppress(OSError), part.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while an upload goes on
+            part.unlink(missing_ok=True)
+
+
+async def _copy(request: Request, file: BinaryIO, limit: int) -> str:
+    digest = hashlib.sha256()
+
+    def put(block: bytearray) -> None:
+        digest.update(block)
+        file.write(block)
+
+    size, block = 0, bytearray()
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(f"more than {limit}", limit)
+        block += chunk
+        if len(block) >= BLOCK:
+            await run_in_threadpool(put, block)
+            block = bytearray()
+    await run_in_threadpool(put, block)
+    await run_in_threadpool(file.flush)
+    return digest.hexdigest()
+
+
+def _check_headers(request: Request, limit: int) -> None:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(length, limit)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise BadInput(
+            "a body with a Content-Encoding", "wanted the file as it is", "Send it without the header"
+        )
+
+
+def _too_large(size: str, limit: int) -> TooLarge:
+    return TooLarge(
+        f"a body of {size} bytes",
+        f"this service takes at most {limit}",
+        "Compress the file, or raise DMAPSVC_MAX_BODY",
+    )
+
+
+@contextlib.contextmanager
+def _naming_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(
+            "the body could not be kept: the disk is full",
+            remedy="Make room in the service's data folder and send it again",
+        ) from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in `folder` survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,117 @@
+"""The store itself at `/zarr`, file by file with byte ranges, for zarr, tensorstore and viewers.
+
+Only what is published is reached: regular files below `<dataset>.zarr`, no hidden name, no link that leads
+out. Not served by a static-files app because a case may be replaced meanwhile: here the length, the tag and
+the bytes of one answer are always of one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+from fastapi import APIRouter, Header, Request
+from starlette.responses import Response
+
+from api.dependencies import SettingsOf
+from api.files import FileAnswer
+from api.problems import RangeNotSatisfiable, printable, responses
+from dmapsvc.errors import NotFound
+
+router = APIRouter(tags=["zarr"])
+
+
+@router.head("/zarr/{path:path}", include_in_schema=False)
+@router.get(
+    "/zarr/{path:path}",
+    summary="A file of the store",
+    response_class=Response,
+    responses={
+        200: {"description": "The file.", "content": {"application/octet-stream": {}}},
+        206: {"description": "The bytes asked for."},
+        304: {"description": "Still the file of that tag."},
+        **responses(NotFound, RangeNotSatisfiable),
+    },
+)
+def serve(
+    request: Request,
+    path: str,
+    settings: SettingsOf,
+    range_: Annotated[str | None, Header(alias="range", examples=["bytes=0-1023"])] = None,
+) -> Response:
+    """A file below `<dataset>.zarr`, whole or one byte range of it (first-last, first-, or -length).
+
+    Every answer has an `ETag` and must be revalidated with it, because a case may be replaced.
+    """
+    with ExitStack() as open_files:
+        file = open_files.enter_context(_open(settings.store, path))
+        answer = _answer(request, file, range_)
+        if isinstance(answer, FileAnswer):
+            open_files.pop_all()  # closed when it is sent
+        return answer
+
+
+def _open(root: Path, path: str) -> BinaryIO:
+    """The file at `path` below `root`; NotFound for all that is not served."""
+    names = path.split("/")
+    if names[0].endswith(".zarr") and not any(name == "" or name.startswith(".") for name in names):
+        with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL, or a link that leads out
+            real = Path(os.path.realpath(root / path))
+            real.relative_to(os.path.realpath(root))
+            if real.is_file():
+                return real.open("rb")
+    raise _nothing(path)
+
+
+def _nothing(path: str) -> NotFound:
+    return NotFound(
+        f"/zarr/{printable(path)}", "no file of the store is there", "GET /v1/datasets lists what is"
+    )
+
+
+def _answer(request: Request, file: BinaryIO, wanted: str | None) -> Response:
+    facts = os.fstat(file.fileno())
+    size = facts.st_size
+    tag = f'"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{size:x}"'
+    headers = {"etag": tag, "cache-control": "no-cache", "accept-ranges": "bytes"}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    begin, end, status = 0, size, 200
+    if wanted is not None and request.headers.get("if-range", tag) == tag:
+        part = byte_range(wanted, size)
+        if part is not None:
+            (begin, end), status = part, 206
+            headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
+    kind = "application/json" if request.url.path.endswith("/zarr.json") else "application/octet-stream"
+    if request.method == "HEAD":
+        headers["content-length"] = str(end - begin)
+        return Response(status_code=status, headers=headers, media_type=kind)
+    return FileAnswer(file, begin, end, status_code=status, headers=headers, media_type=kind)
+
+
+def byte_range(text: str, size: int) -> tuple[int, int] | None:
+    """Begin and end (not included) of a `Range` header on `size` bytes; None where it is to be ignored.
+
+    As RFC 9110 allows, ignored are other units, several ranges at once and what does not parse. Raises
+    RangeNotSatisfiable.
+    """
+    unit, _, span = text.partition("=")
+    first, dash, last = span.strip().partition("-")
+    if unit.strip() != "bytes" or not dash or not _digits(first, last) or not first + last:
+        return None
+    if not first:
+        begin, end = max(0, size - int(last)), size
+    elif last and int(last) < int(first):
+        return None
+    else:
+        begin, end = int(first), min(int(last) + 1, size) if last else size
+    if begin >= end:
+        raise RangeNotSatisfiable(f"bytes {span.strip()} of {size}", "a range begins inside the file")
+    return begin, end
+
+
+def _digits(*texts: str) -> bool:
+    return all(text == "" or (text.isascii() and text.isdigit() and len(text) < 20) for text in texts)

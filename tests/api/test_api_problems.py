@@ -1,0 +1,107 @@
+"""One shape for every error, and nothing of the inside in it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.dependencies import get_jobs, get_library
+from api.problems import printable
+from dmapsvc.errors import Busy
+from dmapsvc.settings import Settings
+from tests.api.bodies import nifti, two_balls
+from tests.api.talk import Talk, assert_problem, serving
+
+
+def test_an_unknown_address(talk: Talk) -> None:
+    for path in ("/nothing", "/v1/nothing", "/v1/datasets/d/cases/c/nothing"):
+        assert_problem(talk.http.get(path), 404, path, "/docs")
+
+
+def test_a_wrong_method(talk: Talk) -> None:
+    answer = talk.http.patch("/v1/datasets")
+    assert_problem(answer, 405, "PATCH")
+    assert answer.headers["allow"] == "GET"
+    assert_problem(talk.http.post("/zarr/d.zarr/zarr.json"), 405, "POST")
+
+
+def test_a_body_that_is_no_json(talk: Talk) -> None:
+    answer = talk.http.put("/v1/datasets/d", content=b"{", headers={"content-type": "application/json"})
+    assert_problem(answer, 422)
+
+
+@pytest.fixture
+def app_client(tmp_path: Path) -> Iterator[httpx.Client]:
+    """The app in this process, its queue broken in ways that no request can bring about."""
+    app = create_app(Settings(data=tmp_path))
+
+    class Broken:
+        def list(self, **_: object) -> None:
+            raise RuntimeError("secret of /the/inside.py")
+
+        def live(self, *_: object) -> tuple[object, ...]:
+            return ()
+
+        def submit(self, *_: object, **__: object) -> None:
+            raise Busy("the queue is full", remedy="Try again later")
+
+        def ping(self) -> None:
+            raise OSError("password=secret")
+
+    app.dependency_overrides[get_jobs] = Broken
+    with serving(app) as client:
+        yield client
+
+
+def test_an_unexpected_error_says_only_its_number(
+    app_client: httpx.Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.ERROR, logger="api"):
+        problem = assert_problem(app_client.get("/v1/jobs"), 500, "request ")
+    assert "secret" not in problem["detail"]
+    number = problem["detail"].partition("request ")[2].partition(" ")[0]
+    assert number in caplog.text
+
+
+def test_a_full_queue_says_when_to_come_again(app_client: httpx.Client, tmp_path: Path) -> None:
+    answer = app_client.put("/v1/datasets/d/cases/a/mask", content=nifti(two_balls()))
+    assert_problem(answer, 503, "the queue is full")
+    assert int(answer.headers["retry-after"]) > 0
+    assert not list((tmp_path / "spool").iterdir())
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_service_without_its_database_is_alive_but_not_ready(app_client: httpx.Client) -> None:
+    assert app_client.get("/healthz").json() == {"status": "alive"}
+    problem = assert_problem(app_client.get("/readyz"), 503, "the database")
+    assert "secret" not in problem["detail"]
+
+
+def test_a_service_whose_folder_is_gone_is_not_ready(talk: Talk, tmp_path: Path) -> None:
+    assert talk.http.get("/readyz").json() == {"status": "ready"}
+    app = create_app(Settings(data=tmp_path))
+    with serving(app) as client:
+        (tmp_path / "spool").rmdir()
+        assert_problem(client.get("/readyz"), 503, "data folder")
+
+
+def test_dependencies_can_be_overridden(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path))
+
+    class Empty:
+        def datasets(self) -> list[object]:
+            return []
+
+    app.dependency_overrides[get_library] = Empty
+    with serving(app) as client:
+        assert client.get("/v1/datasets").json() == {"datasets": []}
+
+
+def test_printable_text_is_cut_and_has_no_control_characters() -> None:
+    assert printable("a\x00b\nc\u202e") == "abc"
+    assert len(printable("x" * 500)) == 120
