@@ -15,14 +15,14 @@ import numpy as np
 from api.library import Library, record_of
 from api.specs import chosen_spec, has_live_masks
 from api.spool import Upload
-from dmapsvc.errors import BadSpec, Conflict, DmapsvcError, NotFound, TooLarge
+from dmapsvc.errors import Conflict, DmapsvcError, NotFound, TooLarge
 from dmapsvc.jobs import Job, Kind, Request, State
 from dmapsvc.jobs.engine import Jobs
-from dmapsvc.pipeline import BYTES_PER_VOXEL
+from dmapsvc.pipeline import bytes_per_voxel, check_units
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, Dataset, ImageRecord
-from dmapsvc.volumes import Header, check_same_grid, check_unsheared, read_header
+from dmapsvc.volumes import Header, check_same_grid, read_header
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Intake:
         if published is not None:
             return Accepted(job=published, published=True)
         if asked.kind is Kind.MASK:
-            _check_units(header, request)
+            check_units(header, request.spec, request.filename)
             _check_replaced(request, record)
         self._check_grid(request, header, dataset, record)
         made = self._library.create(asked.dataset, request.spec)
@@ -114,7 +114,10 @@ class Intake:
         return job if job.state is State.DONE else _job_without_run(request, record)
 
     def _check_size(self, header: Header, filename: str) -> None:
-        needed, budget = header.voxels * BYTES_PER_VOXEL, self.settings.memory_budget_bytes
+        needed, budget = (
+            header.voxels * bytes_per_voxel(self.settings.device),
+            self.settings.memory_budget_bytes,
+        )
         if needed > budget:
             raise TooLarge(
                 f"{filename}: {header.voxels:,} voxels need about {needed / 2**30:.2f} GiB",
@@ -186,19 +189,6 @@ def _check_replaced(request: Request, record: CaseRecord | None) -> None:
             f"case {request.case!r} has this mask's map with spacing {record.spacing}, not {request.spacing}",
             remedy="Add ?replace=true, or choose another case",
         )
-
-
-def _check_units(header: Header, request: Request) -> None:
-    """Raise BadSpec if distances in mm are asked for on a grid that has none."""
-    if request.spec.units != "mm":
-        return
-    if header.spacing is None:
-        raise BadSpec(
-            f"{request.filename}: the file has no spacing",
-            "a map in mm needs the size of a voxel",
-            "Add ?spacing=z,y,x in mm, or ask for units=voxel",
-        )
-    check_unsheared(header, name=request.filename)
 
 
 def _grid(record: CaseRecord | ImageRecord) -> Header:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.service [MASK] [--labels 5,6,7] [--units mm] [--repeat 3]
 
-Without MASK a generated knee is measured. Every way does the whole case, in turn, `--repeat` times; the fastest run of
-each is shown, and its ratio to the bare computation (read and map, nothing stored).
+Without MASK a generated knee is measured. Every way does the whole case, in turn, `--repeat` times; the
+fastest run of each is shown, and its ratio to the bare computation (read and map, nothing stored).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demo import phantom
-from demo.service import local_service
+from demo.service import Service
 from dmapsvc.cli.output import print_table
 from dmapsvc.client import Client
 from dmapsvc.jobs import State
@@ -42,7 +42,8 @@ def main() -> None:
     bare = seconds[next(iter(seconds))]
     print(f"{mask.name}, labels {arguments.labels or 'all'}, {arguments.units}, best of {arguments.repeat}")
     print_table(
-        ["way", "seconds", "ratio to bare"], [[way, f"{s:.2f}", f"{s / bare:.2f}"] for way, s in seconds.items()]
+        ["way", "seconds", "ratio to bare"],
+        [[way, f"{s:.2f}", f"{s / bare:.2f}"] for way, s in seconds.items()],
     )
     if arguments.json:
         arguments.json.write_text(json.dumps(seconds, indent=2))
@@ -51,7 +52,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
     parser.add_argument("mask", nargs="?", type=Path, help="a label file; left out: a generated knee")
-    parser.add_argument("--labels", help="values that are classes, like 5,6,7; left out: every non-zero value")
+    parser.add_argument(
+        "--labels", help="values that are classes, like 5,6,7; left out: every non-zero value"
+    )
     parser.add_argument("--units", default="mm", help="voxel or mm (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each way (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="write the seconds to this file too")
@@ -77,7 +80,7 @@ def _ways(mask: Path, spec: MapSpec, folder: Path) -> Iterator[dict[str, Way]]:
     def pipeline() -> None:
         run_case(mask, local, f"case{next(numbers)}")
 
-    with local_service(folder / "data") as url, Client(url) as client:
+    with Service(folder / "data") as running, Client(running.url) as client:
         client.create_dataset("bench", spec)
 
         def service() -> None:

@@ -9,15 +9,15 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from demo import cases, phantom
-from demo.service import local_service
-from dmapsvc.cli.output import Meter, print_table
+from demo.service import Service
+from dmapsvc.cli.output import Meter, print_table, region_maxima, seconds_by_stage
 from dmapsvc.client import Client
 from dmapsvc.errors import DmapsvcError
-from dmapsvc.jobs import Job, State
+from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.pipeline import CaseFile
 from dmapsvc.spec import MapSpec
 
@@ -54,12 +54,12 @@ def _run(arguments: argparse.Namespace) -> None:
     shutil.rmtree(out, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         found, spec, names = _input(arguments, Path(folder))
-        with local_service(out / "data") as url, Client(url) as client:
-            _say(f"The service runs at {url}; its data are in {out / 'data'}")
+        with Service((out / "data").resolve()) as service, Client(service.url) as client:
+            _say(f"The service runs at {service.url}; its data are in {service.data}")
             client.create_dataset(DATASET, spec, names)
             jobs = _upload(client, found)
-            _show(client, _await_jobs(client, jobs))
-            location = f"{url}/v1/datasets/{DATASET}"
+            _show(client, _await_jobs(client, jobs), names)
+            location = f"{service.url}/v1/datasets/{DATASET}"
             _draw(location, out / "phi.png")
             _train(location, out / "vnet.pt", arguments.steps)
     _say_what_next(out)
@@ -69,24 +69,40 @@ def _input(arguments: argparse.Namespace, folder: Path) -> tuple[list[CaseFile],
     """The files to upload, the map to ask for, and the names of its labels."""
     if arguments.data is None:
         _say(f"Generating {cases.KNEES} knee-like volumes with three bones each, and their images")
-        with Meter("generating", cases.KNEES, "knees") as meter:
-            found = cases.generated(folder, meter.advance)
+        found = _shown("generating", cases.generated(folder), cases.KNEES)
         return found, MapSpec.parse(arguments.labels or ",".join(map(str, phantom.NAMES))), phantom.NAMES
     spec = MapSpec.parse(arguments.labels)
     found = cases.given(arguments.data)
     _say("The label files come without images: drawing MR-like ones from the labels, for this demo only")
-    with Meter("drawing", len(found), "images") as meter:
-        return cases.rendered(found, folder, meter.advance), spec, {}
+    return _shown("drawing", cases.rendered(found, folder), len(found)), spec, {}
+
+
+def _shown(what: str, files: Iterable[CaseFile], total: int) -> list[CaseFile]:
+    """All of `files`, with progress while they are made."""
+    made: list[CaseFile] = []
+    with Meter(what, total, "cases") as meter:
+        meter.show(0)
+        for case in files:
+            made.append(case)
+            meter.show(len(made), case.case)
+    return made
 
 
 def _upload(client: Client, files: Sequence[CaseFile]) -> list[Job]:
     paths = [path for case in files for path in (case.mask, case.image) if path is not None]
     jobs = []
+    sent = 0
     with Meter("uploading", sum(path.stat().st_size for path in paths), "B") as meter:
+
+        def show(block: int) -> None:
+            nonlocal sent
+            sent += block
+            meter.show(sent)
+
         for case in files:
-            jobs.append(client.put_mask(DATASET, case.case, case.mask, progress=meter.advance))
+            jobs.append(client.put_mask(DATASET, case.case, case.mask, progress=show))
             if case.image is not None:
-                jobs.append(client.put_image(DATASET, case.case, case.image, progress=meter.advance))
+                jobs.append(client.put_image(DATASET, case.case, case.image, progress=show))
     return jobs
 
 
@@ -106,18 +122,18 @@ def _await_jobs(client: Client, jobs: Sequence[Job]) -> list[Job]:
     return ended
 
 
-def _show(client: Client, jobs: Sequence[Job]) -> None:
+def _show(client: Client, jobs: Sequence[Job], names: dict[int, str]) -> None:
     rows = []
     for job in jobs:
-        seconds = ", ".join(f"{stage} {time:.2f}" for stage, time in job.seconds.items())
-        if job.kind == "image":
+        seconds = seconds_by_stage(job.seconds)
+        if job.kind is Kind.IMAGE:
             rows.append([job.case, job.kind, "", seconds, ""])
             continue
         record = client.case(DATASET, job.case)
-        regions = ", ".join(f"{region['value']}: {region['maximum']:.1f}" for region in record["regions"])
-        rows.append([job.case, job.kind, regions, seconds, job.backend])
-    print_table(["case", "kind", "regions: largest distance (voxels)", "seconds by stage", "backend"], rows)
-    for note in sorted({f"{job.case}: {note}" for job in jobs for note in job.notes}):
+        maxima = region_maxima(record["regions"], names)
+        rows.append([job.case, job.kind, maxima, seconds, job.backend])
+    print_table(["case", "kind", "largest distances (voxels)", "seconds by stage", "backend"], rows)
+    for note in [f"{job.case}: {note}" for job in jobs if job.kind is Kind.MASK for note in job.notes]:
         _say(f"  {note}")
 
 
@@ -126,7 +142,7 @@ def _draw(location: str, path: Path) -> None:
     from dmapsvc.figures import case_figure, figure_png
 
     dataset = open_dataset(location)
-    path.write_bytes(figure_png(case_figure(dataset.case(dataset.cases()[0]))))
+    path.write_bytes(figure_png(case_figure(dataset.case(dataset.cases()[0]), names=dataset.names)))
     _say(f"Mask beside Φ, as in the paper's Figure 1: {path}")
 
 
@@ -134,7 +150,7 @@ def _train(location: str, checkpoint: Path, steps: int) -> None:
     from dmapsvc.train import Step, TrainSettings, train
 
     settings = TrainSettings(
-        location=location, out=checkpoint, patch=(32, 64, 64), batch=2, width=4, steps=steps, lr=1e-3
+        location=location, out=checkpoint, patch=(32, 64, 64), batch=2, width=4, steps=steps
     )
     with Meter("training", steps, "steps") as meter:
 

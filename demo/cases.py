@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +18,13 @@ KNEES = 3
 KNEE_SHAPE = (96, 224, 224)  # smaller than a scan, so that the demo takes minutes on two cores
 
 
-def generated(folder: Path, tell: Callable[[], None]) -> list[CaseFile]:
-    """Write KNEES generated label maps and their images below `folder`; `tell` is called after each."""
-    cases = []
+def generated(folder: Path) -> Iterator[CaseFile]:
+    """Write KNEES generated label maps and their images below `folder`, one after the other."""
     for seed in range(1, KNEES + 1):
         labels, affine = phantom.knee(seed, KNEE_SHAPE)
         case = CaseFile(case=f"knee{seed}", mask=folder / f"knee{seed}.nii.gz")
         phantom.write(case.mask, labels, affine)
-        cases.append(_rendered(case, folder, seed))
-        tell()
-    return cases
+        yield _rendered(case, folder, seed)
 
 
 def given(data: str) -> list[CaseFile]:
@@ -40,13 +37,10 @@ def given(data: str) -> list[CaseFile]:
     return find_cases(files)
 
 
-def rendered(cases: Sequence[CaseFile], folder: Path, tell: Callable[[], None]) -> list[CaseFile]:
-    """The same cases with images drawn from their labels below `folder`; `tell` is called after each."""
-    pictured = []
+def rendered(cases: Sequence[CaseFile], folder: Path) -> Iterator[CaseFile]:
+    """The same cases with images drawn from their labels below `folder`, one after the other."""
     for seed, case in enumerate(cases):
-        pictured.append(_rendered(case, folder, seed))
-        tell()
-    return pictured
+        yield _rendered(case, folder, seed)
 
 
 def _rendered(case: CaseFile, folder: Path, seed: int) -> CaseFile:

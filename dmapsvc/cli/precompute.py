@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmapsvc.cli.options import Images, Labels, Names, Units, parse_names
+from dmapsvc.cli.options import Images, Labels, Names, SpacingText, Units, parse_names, parse_spacing
 from dmapsvc.cli.output import Meter, print_table, region_maxima, seconds_by_stage
 from dmapsvc.spec import MapSpec
 
@@ -25,6 +25,7 @@ def command(
     labels: Labels = None,
     units: Units = "voxel",
     names: Names = None,
+    spacing: SpacingText = None,
     backend: Annotated[
         str, typer.Option("--backend", help="Distance backend: auto, numba or scipy.")
     ] = "auto",
@@ -56,6 +57,7 @@ def command(
             spec=spec,
             names=parse_names(names) or None,
             images=images,
+            spacing=parse_spacing(spacing),
             backend=backend,
             threads=threads,
             replace=replace,

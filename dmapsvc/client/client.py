@@ -19,7 +19,7 @@ LONGEST_WAIT = 30.0  # seconds of one long poll; below the minute after which pr
 
 
 class Client:
-    """A dmapsvc service at `server`, such as 'http://127.0.0.1:8000'; a context manager, for one thread.
+    """A dmapsvc service at `server`, such as 'http://127.0.0.1:8000'; a context manager, for any thread.
 
     Every method raises ServerProblem where the server refused or failed, ServerUnreachable where no dmapsvc
     server answered within `timeout` seconds, BadName for a name that no dataset or case can have.
@@ -153,6 +153,10 @@ class Client:
         return parse_job(self._wire.json("POST", f"{job_path(job_id)}/retry"))
 
     # downloads
+
+    def store_file(self, dataset: str, key: str) -> bytes | None:
+        """The file `key` of a dataset's Zarr store, such as 'case01/zarr.json'; None if there is none."""
+        return self._wire.file(f"/zarr/{dataset}.zarr/{key}")
 
     def download(
         self,

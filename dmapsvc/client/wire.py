@@ -41,6 +41,15 @@ class Wire:
         _raise_problem(answer)
         return answer
 
+    def file(self, path: str) -> bytes | None:
+        """The body at `path` as it is, None if nothing is there."""
+        with self._reaching():
+            answer = self._http.get(path, headers={"accept-encoding": "identity"})
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        _raise_problem(answer)
+        return answer.content
+
     def json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The JSON object of a successful answer."""
         return _object(self.send(method, path, **options))

@@ -11,12 +11,9 @@ import copy
 from collections import OrderedDict
 from collections.abc import Iterable
 
-import aiohttp
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
-
-from dmapsvc.errors import ServerUnreachable
 
 CACHE_BYTES = 1 << 30  # a process; about 25 knees
 
@@ -25,8 +22,7 @@ class WholeFiles(WrapperStore[Store]):
     """`store` with its shards kept in memory, up to `limit` bytes, the least recently used dropped first.
 
     Metadata are asked for each time, and when those of a case are not what they were, its shards are
-    dropped: what was published before never mixes with what came after. Raises ServerUnreachable where
-    `store` fails.
+    dropped: what was published before never mixes with what came after.
     """
 
     def __init__(self, store: Store, limit: int = CACHE_BYTES) -> None:
@@ -37,9 +33,7 @@ class WholeFiles(WrapperStore[Store]):
         self._lock = asyncio.Lock()
 
     def _with_store(self, store: Store) -> WholeFiles:
-        other = copy.copy(
-            self
-        )  # the same memory: zarr asks for a read-only twin each time it opens something
+        other = copy.copy(self)  # with the same memory: zarr asks for a twin whenever it opens something
         other._store = store
         return other
 
@@ -50,7 +44,7 @@ class WholeFiles(WrapperStore[Store]):
         if not key.rpartition("/")[2].isdigit():  # only a shard's name ends in a number
             return await self._fetch_metadata(key, prototype)
         async with self._lock:
-            shard = self._shards.get(key) or await self._fetch(key, prototype)
+            shard = self._shards.get(key) or await self._store.get(key, prototype)
             if shard is None:
                 return None
             self._keep(key, shard)
@@ -69,7 +63,7 @@ class WholeFiles(WrapperStore[Store]):
             self._shards.popitem(last=False)
 
     async def _fetch_metadata(self, key: str, prototype: BufferPrototype) -> Buffer | None:
-        found = await self._fetch(key, prototype)
+        found = await self._store.get(key, prototype)
         content = b"" if found is None else found.to_bytes()
         if self._metadata.setdefault(key, content) != content:
             self._metadata[key] = content
@@ -77,14 +71,6 @@ class WholeFiles(WrapperStore[Store]):
             for shard in [shard for shard in self._shards if shard.startswith(below)]:
                 del self._shards[shard]
         return found
-
-    async def _fetch(self, key: str, prototype: BufferPrototype) -> Buffer | None:
-        try:
-            return await self._store.get(key, prototype)
-        except (OSError, aiohttp.ClientError) as error:
-            raise ServerUnreachable(
-                f"{key}: the server did not send it ({error or type(error).__name__})", remedy="Try again"
-            ) from None
 
 
 def _slice(wanted: ByteRequest, length: int) -> slice:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zarr.storage import FsspecStore
-
 from dmapsvc.client import Client, split_dataset_url
 from dmapsvc.errors import BadInput, NotFound
 from dmapsvc.loader.cache import WholeFiles
+from dmapsvc.loader.served import ServedFiles
 from dmapsvc.store import Reader
 
 _REMEDY = "Name the folder ….zarr, or a URL like http://127.0.0.1:8000/v1/datasets/knees"
@@ -38,8 +37,7 @@ def _open_url(url: str) -> Reader:
     server, dataset, case = split_dataset_url(url)
     if case is not None:
         raise BadInput(url, "wanted a dataset, not a case", f"Open {url.partition('/cases/')[0]}")
-    with Client(server) as client:
-        client.dataset(dataset)
-        cases = list(client.cases(dataset))
-    store = WholeFiles(FsspecStore.from_url(f"{server}/zarr/{dataset}.zarr", read_only=True))
-    return Reader(store, cases, name=dataset)
+    client = Client(server)  # the reader's, as long as it lives
+    client.dataset(dataset)
+    cases = list(client.cases(dataset))
+    return Reader(WholeFiles(ServedFiles(client, dataset)), cases, name=dataset)

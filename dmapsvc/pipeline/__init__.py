@@ -5,12 +5,12 @@ themselves live in volumes, maps and store.
 """
 
 from dmapsvc.pipeline.case import (
-    BYTES_PER_VOXEL,
     STAGES,
     CaseOutcome,
     ImageOutcome,
     Progress,
     bytes_per_voxel,
+    check_units,
     run_case,
     run_image,
 )
@@ -18,7 +18,6 @@ from dmapsvc.pipeline.folder import CaseFile, find_cases
 from dmapsvc.pipeline.precompute import Event, Failure, Happening, Summary, precompute
 
 __all__ = [
-    "BYTES_PER_VOXEL",
     "STAGES",
     "CaseFile",
     "CaseOutcome",
@@ -29,6 +28,7 @@ __all__ = [
     "Progress",
     "Summary",
     "bytes_per_voxel",
+    "check_units",
     "find_cases",
     "precompute",
     "run_case",

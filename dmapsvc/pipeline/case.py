@@ -25,7 +25,7 @@ STAGES = ("read", "map", "publish")
 # number of voxels. numba: 8.9 on an int8 384×384×160 knee (three bones, mm), 7.3 on a uint8 400×400×300 one,
 # 13.0 on an int64 .npy of 300×300×100, where the file's own voxels are most of it. scipy: 52 and 55, its
 # float64 transform and indices. A margin is added.
-BYTES_PER_VOXEL = 16
+_BYTES_PER_VOXEL = 16
 _BYTES_PER_VOXEL_SCIPY = 60
 
 # Where each stage begins and ends on the way of a whole run, by its usual share of the time.
@@ -36,8 +36,8 @@ Progress = Callable[[str, float], None]
 
 
 def bytes_per_voxel(backend: str) -> int:
-    """Memory a run needs for each voxel, with the backend that `maps.choose_backend` names."""
-    return _BYTES_PER_VOXEL_SCIPY if backend == "scipy" else BYTES_PER_VOXEL
+    """Memory a run needs for each voxel, with a backend of `maps`; `auto` is taken for numba."""
+    return _BYTES_PER_VOXEL_SCIPY if backend == "scipy" else _BYTES_PER_VOXEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def run_case(
         name = filename or mask.name
         sha256 = sha256 or file_sha256(mask, name)
         volume = read_labels(mask, name=name, spacing=spacing)
-        _check_units(volume.header, dataset.spec, name)
+        check_units(volume.header, dataset.spec, name)
     with device_lock or nullcontext(), stages.stage("map"):
         result = penalty_map(
             volume.array, volume.header.spacing, dataset.spec, backend=backend, threads=threads
@@ -154,6 +154,19 @@ def run_image(
     return ImageOutcome(published=published, notes=image_notes(case, published), seconds=stages.seconds)
 
 
+def check_units(header: Header, spec: MapSpec, name: str) -> None:
+    """Raise BadSpec if distances in mm are asked for on a grid that cannot give them."""
+    if spec.units != "mm":
+        return
+    if header.spacing is None:
+        raise BadSpec(
+            f"{name}: the file has no spacing",
+            "a map in mm needs the size of a voxel",
+            "Give `spacing` as z,y,x in mm, or ask for `units` voxel",
+        )
+    check_unsheared(header, name=name)
+
+
 def file_sha256(path: Path, name: str | None = None) -> str:
     """sha256 of a file's bytes, 64 hexadecimal digits; streamed. Raises BadFile if it cannot be read."""
     try:
@@ -186,18 +199,6 @@ class _Stages:
         """Progress inside a stage, 0 to 1, told as progress of the whole run."""
         begin, end = _SPANS[stage]
         return lambda fraction: self._progress(stage, begin + (end - begin) * fraction)
-
-
-def _check_units(header: Header, spec: MapSpec, name: str) -> None:
-    if spec.units != "mm":
-        return
-    if header.spacing is None:
-        raise BadSpec(
-            f"{name}: the file has no spacing",
-            "a map in mm needs the size of a voxel",
-            "Give the spacing as z,y,x in mm, or ask for units voxel",
-        )
-    check_unsheared(header, name=name)
 
 
 def _always() -> bool:

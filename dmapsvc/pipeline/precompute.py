@@ -16,7 +16,7 @@ from pathlib import Path
 from dmapsvc.errors import Conflict, Damaged, DmapsvcError, Problem, TooLarge
 from dmapsvc.pipeline.case import file_sha256, run_case, run_image
 from dmapsvc.pipeline.folder import CaseFile, find_cases
-from dmapsvc.spec import MapSpec, map_id
+from dmapsvc.spec import MapSpec, Spacing, map_id
 from dmapsvc.store import CaseRecord, Dataset
 
 
@@ -76,6 +76,7 @@ def precompute(
     spec: MapSpec,
     names: dict[int, str] | None = None,
     images: Path | None = None,
+    spacing: Spacing | None = None,
     backend: str = "auto",
     threads: int | None = None,
     replace: bool = False,
@@ -84,6 +85,7 @@ def precompute(
     """Make the dataset `out` from every mask in `labels` (`find_cases` says which), with the images in
     `images`.
 
+    `spacing` (z, y, x) in mm is for files that have none, such as NumPy's. The rest as for `run_case`.
     A case that is published with the same mask and spec is skipped, so a run that was stopped goes on when it
     is called again. A case published from another mask is a failure unless `replace`.
 
@@ -93,7 +95,15 @@ def precompute(
     """
     cases = find_cases(labels, images)
     dataset = Dataset.create(out, spec, names=names)
-    run = _Run(dataset, len(cases), on_event or _silent, backend=backend, threads=threads, replace=replace)
+    run = _Run(
+        dataset,
+        len(cases),
+        on_event or _silent,
+        spacing=spacing,
+        backend=backend,
+        threads=threads,
+        replace=replace,
+    )
     for case in cases:
         run.take(case)
     without = tuple(case.case for case in cases if case.image is None) if images is not None else ()
@@ -109,11 +119,13 @@ class _Run:
         total: int,
         on_event: Callable[[Event], None],
         *,
+        spacing: Spacing | None,
         backend: str,
         threads: int | None,
         replace: bool,
     ) -> None:
         self._dataset, self._total, self._on_event = dataset, total, on_event
+        self._spacing = spacing
         self._backend, self._threads, self._replace = backend, threads, replace
         self._done: list[str] = []
         self._skipped: list[str] = []
@@ -163,6 +175,7 @@ class _Run:
             self._dataset,
             case.case,
             sha256=sha256,
+            spacing=self._spacing,
             backend=self._backend,
             threads=self._threads,
             revision=published.revision + 1 if published else 1,
@@ -176,7 +189,14 @@ class _Run:
         sha256 = file_sha256(image)
         if published and published.image and published.image.sha256 == sha256:
             return None
-        outcome = run_image(image, self._dataset, case, sha256=sha256, progress=partial(self._progress, case))
+        outcome = run_image(
+            image,
+            self._dataset,
+            case,
+            sha256=sha256,
+            spacing=self._spacing,
+            progress=partial(self._progress, case),
+        )
         self._seconds.update(outcome.seconds)
         return outcome.notes
 

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from dmapsvc.pipeline import BYTES_PER_VOXEL
+from demo.service import Service
+from dmapsvc.pipeline import bytes_per_voxel
 from tests.api.talk import Talk
-from tests.service import Service
 
 
 @pytest.fixture(scope="session")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """An API without a worker, so that jobs stay queued; bodies to 1 MB, volumes to 100,000 voxels."""
     folder = tmp_path_factory.mktemp("quiet")
-    with Service(folder, ("api",), max_body=10**6, memory_budget=100_000 * BYTES_PER_VOXEL) as service:
+    with Service(
+        folder, ("api",), max_body=10**6, memory_budget=100_000 * bytes_per_voxel("auto")
+    ) as service:
         yield service
 
 

@@ -13,7 +13,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 
-from tests.service import Service
+from demo.service import Service
 
 _numbers = itertools.count()
 

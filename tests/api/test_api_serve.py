@@ -11,8 +11,8 @@ from pathlib import Path
 
 import httpx
 
+from demo.service import ROOT, Service
 from tests.api.bodies import nifti, two_balls
-from tests.service import ROOT, Service
 
 
 def run_api(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:

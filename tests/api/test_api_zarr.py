@@ -24,7 +24,7 @@ from tests.api.talk import Talk, assert_problem
 @pytest.fixture(scope="module")
 def knees(whole: object) -> str:
     """A published case `a` in mm; the name of its dataset."""
-    from tests.service import Service
+    from demo.service import Service
 
     assert isinstance(whole, Service)
     with httpx.Client(base_url=whole.url, trust_env=False) as http:

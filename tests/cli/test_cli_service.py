@@ -13,9 +13,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from demo.service import Service
 from tests.cli.cli_run import Run
 from tests.cli.conftest import save_nifti
-from tests.service import Service
 
 
 @pytest.fixture(scope="module")

@@ -161,3 +161,14 @@ def test_what_is_wrong_with_the_folder_is_said_before_anything_runs(tmp_path: Pa
     run(folder, tmp_path / "out.zarr")
     with pytest.raises(Conflict):
         precompute(folder, tmp_path / "out.zarr", spec=MapSpec(units="mm"))
+
+
+def test_a_spacing_is_taken_for_files_that_have_none(tmp_path: Path) -> None:
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[:, 2:6, 2:6] = 1
+    np.save(tmp_path / "a.npy", labels)
+    spec = MapSpec(units="mm")
+    summary = precompute(tmp_path / "a.npy", tmp_path / "out.zarr", spec=spec, spacing=(2.0, 0.5, 0.5))
+    assert summary.done == ("a",)
+    regions = Dataset.open(tmp_path / "out.zarr").case("a").record.regions
+    assert [region.maximum for region in regions if region.value == 1] == [1.0]  # two voxels of 0.5 mm
