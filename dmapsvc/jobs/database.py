@@ -1,0 +1,129 @@
+"""The queue's database: SQLite in the data folder, or Postgres by its URL; opened, made and migrated here.
+
+Any number of processes may open it at once, the first of them makes the tables. What the tables hold is in
+`table.py`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import sqlalchemy as sa
+from dbos import DBOS, DBOSPortableJSONSerializer
+
+from dmapsvc.errors import BadInput
+from dmapsvc.jobs.table import metadata
+from dmapsvc.settings import Settings
+
+APPLICATION = "dmapsvc"
+VERSION = "1"  # of the engine's workflow; fixed, or jobs accepted before an upgrade would never be taken
+QUEUE = "runs"
+SERIALIZER = DBOSPortableJSONSerializer()  # the engine's default is pickle
+
+_ACCEPTING = 0x646D6170  # key of the advisory lock under which Postgres accepts jobs, one at a time
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.sshfs",
+    "lustre",
+    "beegfs",
+    "glusterfs",
+    "fuse.glusterfs",
+    "ceph",
+    "gpfs",
+)
+
+logging.getLogger("dbos").setLevel(logging.WARNING)
+
+
+def open_database(settings: Settings) -> sa.Engine:
+    """The database of `settings`, made and migrated.
+
+    Raises BadInput for a URL that is neither SQLite's nor Postgres's, and for SQLite on a network disk.
+    """
+    url = _checked_url(settings)
+    if url.get_backend_name() != "sqlite":
+        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10)
+        _make_tables(engine, url)
+        return engine
+    path = Path(url.database or "")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, pool_size=10)
+    sa.event.listen(engine, "connect", _configure_sqlite)
+    with _file_lock(path.with_name(f"{path.name}.lock")):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        _make_tables(engine, url)
+    return engine
+
+
+def check_database(settings: Settings) -> None:
+    """Raise BadInput if the database of `settings` cannot be used; opens nothing."""
+    _checked_url(settings)
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction in which what is read stays true until it is committed: one at a time, for acceptance."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        else:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ACCEPTING)))
+        yield connection
+
+
+def _checked_url(settings: Settings) -> sa.URL:
+    wanted = "wanted sqlite:///<file> or postgresql://<user>@<host>/<database>"
+    try:
+        url = sa.make_url(settings.sqlalchemy_url)
+    except sa.exc.ArgumentError:
+        raise BadInput("DMAPSVC_DATABASE_URL is no URL", wanted) from None
+    if url.get_backend_name() == "postgresql":
+        return url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() != "sqlite" or not url.database:
+        raise BadInput(f"DMAPSVC_DATABASE_URL names {url.drivername}", wanted)
+    _check_local(Path(url.database))
+    return url
+
+
+def _check_local(path: Path) -> None:
+    """Raise BadInput if `path` lies on a network file system, where SQLite's locks do not hold."""
+    system = _file_system(path.absolute())
+    if system.startswith(_NETWORK):
+        raise BadInput(
+            f"{path} lies on a network file system ({system})",
+            "SQLite's locks hold on a local disk only",
+            "Put DMAPSVC_DATA on a local disk, or name a Postgres database with DMAPSVC_DATABASE_URL",
+        )
+
+
+def _file_system(path: Path) -> str:
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    resolved = path.resolve()
+    return next((mounts[folder] for folder in (resolved, *resolved.parents) if folder in mounts), "")
+
+
+def _make_tables(engine: sa.Engine, url: sa.URL) -> None:
+    DBOS.migrate(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False))
+    with writing(engine) as connection:
+        metadata.create_all(connection)
+
+
+def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:
+    connection.isolation_level = "IMMEDIATE"  # a write that waits its turn instead of failing
+    connection.execute("PRAGMA busy_timeout=30000")
+    connection.execute("PRAGMA foreign_keys=ON")
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,255 @@
+"""`Jobs`: accept, ask, cancel, retry, forget. What a service's front does with the queue; it runs nothing.
+
+Two things are kept of a run, in one database and written in one transaction when it is accepted: its row in
+`dmapsvc_runs` and a workflow of the engine (DBOS) of the same name, `<job>.<n>`. **The row rules**: what a
+job's state is, and whether a run may start, go on or publish, is read from it alone. The engine decides only
+which worker takes which run, and when; a workflow whose row has ended, or is gone, ends without doing
+anything.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import sqlalchemy as sa
+from dbos import DBOSClient
+from dbos import error as engine_error
+
+from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
+from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, stop
+from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
+from dmapsvc.jobs.record import Job, Page, Request, State
+from dmapsvc.jobs.table import LIVE, Row, job_of, positions, runs
+from dmapsvc.settings import Settings
+
+WORKFLOW = "dmapsvc-run"
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between looks at a job that is waited for
+
+
+class Jobs:
+    """The queue of the service with these settings; a context manager. Safe to use from any thread.
+
+    Opening it makes the database if there is none; raises BadInput for one that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine = open_database(settings)
+        self._client = DBOSClient(
+            system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
+        )
+
+    def __enter__(self) -> Jobs:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._client.destroy()
+        self._engine.dispose()
+
+    def ping(self) -> None:
+        """Raise an SQLAlchemyError unless the database answers."""
+        with self._engine.connect() as connection:
+            connection.execute(sa.select(runs.c.seq).limit(1))
+
+    def submit(self, request: Request, *, published_revision: int = 0) -> tuple[Job, bool]:
+        """The job of `request`, and whether a run was made for it, which then owns the file in the spool.
+
+        A run of the same job that has not ended is that job; else it runs (again). Another mask of the case
+        that has not ended is Conflict, or is cancelled if `request.replace`; another image is cancelled.
+        `published_revision` is the case's in the store. Raises Busy when the queue is full.
+        """
+        with writing(self._engine) as connection:
+            rivals = rivals_of(connection, request)
+            for row in rivals:
+                if row.job == request.id:
+                    return self._job(connection, row), False
+            job, spent = self._accept(connection, request, rivals, published_revision)
+        self._clear(rivals, spent)
+        return job, True
+
+    def get(self, job: str) -> Job:
+        """The job with this id; raises NotFound."""
+        with self._engine.connect() as connection:
+            return self._job(connection, _latest(connection, job))
+
+    def list(
+        self,
+        *,
+        dataset: str | None = None,
+        case: str | None = None,
+        state: State | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """The jobs that fit, newest first; `cursor` is the `next` of the page before, else BadInput."""
+        query = sa.select(runs).where(runs.c.latest)
+        for column, value in ((runs.c.dataset, dataset), (runs.c.case_name, case), (runs.c.state, state)):
+            if value is not None:
+                query = query.where(column == value)
+        if cursor is not None:
+            query = query.where(runs.c.seq < _parse_cursor(cursor))
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(runs.c.seq.desc()).limit(limit + 1)).all()
+            page, more = rows[:limit], len(rows) > limit
+            places = positions(connection, page)
+        jobs = tuple(job_of(row, places.get(row.seq)) for row in page)
+        return Page(jobs=jobs, next=str(page[-1].seq) if more else None)
+
+    def live(self, dataset: str, case: str) -> Sequence[Job]:
+        """The jobs of a case that have not ended, newest first."""
+        query = sa.select(runs).where(
+            runs.c.dataset == dataset, runs.c.case_name == case, runs.c.state.in_(LIVE)
+        )
+        with self._engine.connect() as connection:
+            rows = connection.execute(query.order_by(runs.c.seq.desc())).all()
+            return [self._job(connection, row) for row in rows]
+
+    def wait(self, job: str, seconds: float) -> Job:
+        """The job once it has ended, or after `seconds`."""
+        end, pause = time.monotonic() + seconds, _FIRST_PAUSE
+        while (now := self.get(job)).state.live and (left := end - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        return now
+
+    def cancel(self, job: str) -> Job:
+        """Cancel a job: at once if it is queued, as soon as its worker notices if it runs.
+
+        A run that publishes before it notices is done. A job that has ended stays as it is.
+        """
+        with writing(self._engine) as connection:
+            row = _latest(connection, job)
+            spent = stop(connection, [row])
+        self._clear([row], spent)
+        return self.get(job)
+
+    def retry(self, job: str) -> Job:
+        """Run a failed or cancelled job again, from the upload it still has.
+
+        Raises Conflict for a job in another state, one whose upload is gone, and one whose case has another
+        mask in the queue; NotFound; Busy.
+        """
+        with writing(self._engine) as connection:
+            row = _latest(connection, job)
+            if row.state not in (State.FAILED, State.CANCELLED):
+                raise Conflict(f"job {job} is {row.state}", "only a failed or cancelled job is run again")
+            if row.spool is None or not (self._settings.spool / row.spool).is_file():
+                raise Conflict(
+                    f"job {job}: its upload is gone",
+                    "it is kept only after failures that trying again can mend",
+                    "Upload the file again",
+                )
+            request = Request.from_json(row.request)
+            rivals = rivals_of(connection, request)
+            again, spent = self._accept(connection, request, rivals, 0)
+        self._clear(rivals, spent)
+        return again
+
+    def forget(self, dataset: str, case: str | None = None) -> None:
+        """Cancel the jobs of a dataset, or of one case, and drop their records and uploads."""
+        query = sa.delete(runs).where(runs.c.dataset == dataset)
+        if case is not None:
+            query = query.where(runs.c.case_name == case)
+        with writing(self._engine) as connection:
+            rows = connection.execute(query.returning(runs)).all()
+        self._clear(rows, [row.spool for row in rows if row.spool])
+
+    def _accept(
+        self, connection: sa.Connection, request: Request, rivals: Sequence[Row], published_revision: int
+    ) -> tuple[Job, Sequence[str]]:
+        """Enqueue a run in place of `rivals`; its job, and the uploads that nobody needs now."""
+        check_rivals(request, rivals)
+        self._check_room(connection)
+        spent = stop(connection, rivals) + release(connection, request)
+        row = self._enqueue(connection, request, next_revision(connection, request, published_revision))
+        return self._job(connection, row), [name for name in spent if name != request.spool]
+
+    def _enqueue(self, connection: sa.Connection, request: Request, revision: int) -> Row:
+        older = runs.c.job == request.id
+        connection.execute(sa.update(runs).where(older).values(latest=False))
+        n = connection.execute(sa.select(sa.func.max(runs.c.n)).where(older)).scalar() or 0
+        while True:  # the engine still knows the runs of a job that was forgotten
+            n += 1
+            run = f"{request.id}.{n}"
+            try:
+                self._client.enqueue_in_transaction(
+                    connection,
+                    {
+                        "workflow_name": WORKFLOW,
+                        "queue_name": QUEUE,
+                        "workflow_id": run,
+                        "workflow_id_reuse_policy": "reject",
+                        "app_version": VERSION,
+                    },
+                    run,
+                )
+                break
+            except engine_error.DBOSWorkflowIDInUseError:
+                continue
+        values = {
+            "run": run,
+            "job": request.id,
+            "n": n,
+            "latest": True,
+            "kind": request.kind,
+            "dataset": request.dataset,
+            "case_name": request.case,
+            "revision": revision,
+            "request": request.to_json(),
+            "spool": request.spool,
+            "state": State.QUEUED,
+            "created": time.time(),
+        }
+        return connection.execute(sa.insert(runs).values(values).returning(runs)).one()
+
+    def _check_room(self, connection: sa.Connection) -> None:
+        waiting = sa.select(sa.func.count()).where(runs.c.state == State.QUEUED)
+        if connection.execute(waiting).scalar_one() >= self._settings.max_queue:
+            raise Busy(
+                f"{self._settings.max_queue} jobs are waiting",
+                "no more are taken now",
+                "Try again when some are done, or raise DMAPSVC_MAX_QUEUE",
+            )
+
+    def _clear(self, rows: Iterable[Row], spent: Iterable[str]) -> None:
+        """Take `rows` that were queued out of the engine's queue, and remove uploads.
+
+        Nothing is lost if this is cut short: their workflows would end by themselves, and a worker
+        that starts sweeps the spool.
+        """
+        if queued := [row.run for row in rows if row.state == State.QUEUED]:
+            self._client.cancel_workflows(queued)
+        remove_uploads(self._settings.spool, spent)
+
+    @staticmethod
+    def _job(connection: sa.Connection, row: Row) -> Job:
+        return job_of(row, positions(connection, [row]).get(row.seq))
+
+
+def remove_uploads(spool: Path, names: Iterable[str]) -> None:
+    """Remove files from the spool; one that is gone already is fine."""
+    for name in names:
+        (spool / name).unlink(missing_ok=True)
+
+
+def _latest(connection: sa.Connection, job: str) -> Row:
+    row = connection.execute(sa.select(runs).where(runs.c.job == job, runs.c.latest)).one_or_none()
+    if row is None:
+        raise NotFound(f"job {job}", "there is no such job", "List the jobs to see which there are")
+    return row
+
+
+def _parse_cursor(cursor: str) -> int:
+    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
+        raise BadInput(f"cursor {cursor[:60]!r}", "wanted the `next` of the page before")
+    return int(cursor)

@@ -1,0 +1,213 @@
+"""`Executor`: takes runs from the queue and does them until it is told to stop. A process has one.
+
+What a run does is the function that is handed in. What becomes of the runs of a dead worker is in
+`recovery.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import error as engine_error
+
+from dmapsvc.errors import BadFile, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
+from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
+from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
+from dmapsvc.jobs.ledger import Ledger
+from dmapsvc.jobs.locks import take_lock
+from dmapsvc.jobs.recovery import release_claims, sweep_spool, take_over_dead
+from dmapsvc.jobs.room import Room
+from dmapsvc.jobs.run import HandedBack, Outcome, Run
+from dmapsvc.settings import Settings
+
+Work = Callable[[Run], Outcome]
+
+_SWEEP = 1.0  # seconds between looks for workers that died
+_GRACE = 5.0  # seconds that runs have to notice that the worker stops
+_PAUSE = 0.5  # seconds before the second attempt; doubled for each one after
+
+_log = logging.getLogger(__name__)
+
+
+class Executor:
+    """Does the runs of the queue with `work`, `settings.concurrency` of them side by side.
+
+    `work` publishes what its Run asks for and returns an Outcome; it must call `progress` now and then, and
+    raise DmapsvcError for what it can name. `bytes_per_voxel`: memory a run takes.
+    """
+
+    def __init__(self, settings: Settings, work: Work, *, bytes_per_voxel: int) -> None:
+        self._settings = settings
+        self._work = work
+        self._bytes_per_voxel = bytes_per_voxel
+        self._room = Room(settings.memory_budget_bytes)
+        self._stopping = threading.Event()
+        self._engine = open_database(settings)
+        self._ledger = Ledger(self._engine, uuid.uuid4().hex)
+
+    def serve(self, stop: threading.Event) -> None:
+        """Run until `stop` is set; what runs then goes back to the queue.
+
+        Raises WorkerDied if this worker's lock is lost. The process must end with `os._exit` afterwards:
+        threads of the engine are left waiting.
+        """
+        lock = take_lock(self._ledger.executor, self._engine, self._settings.locks)
+        assert lock is not None, "an executor's id is its own"
+        self._register_queue()
+        engine = self._launch()
+        sweep_spool(self._ledger, self._settings.spool)
+        while True:
+            take_over_dead(self._ledger, self._engine, self._settings)
+            if stop.wait(_SWEEP):
+                break
+            if not lock.holds():
+                raise WorkerDied("the database has lost this worker's lock", remedy="It is started again")
+        self._hand_back(engine)
+        lock.release()
+
+    def _register_queue(self) -> None:
+        """Make the queue known to the engine; the worker that starts last says how it is polled."""
+        client = DBOSClient(
+            system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
+        )
+        client.register_queue(
+            QUEUE,
+            worker_concurrency=self._settings.concurrency,
+            polling_interval_sec=self._settings.poll_seconds,
+        )
+        client.destroy()
+
+    def _launch(self) -> DBOS:
+        config: DBOSConfig = {
+            "name": APPLICATION,
+            "system_database_engine": self._engine,
+            "application_version": VERSION,
+            "executor_id": self._ledger.executor,
+            "serializer": SERIALIZER,
+            "log_level": "WARNING",
+            "enable_otlp": False,
+            "run_migrations": False,
+        }
+        engine = DBOS(config=config)
+
+        @DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)
+        def perform(run: str) -> None:
+            self._perform(run)
+
+        logging.getLogger("dbos").addFilter(_is_news)
+        DBOS.listen_queues([QUEUE])
+        DBOS.launch()
+        return engine
+
+    def _perform(self, name: str) -> None:
+        """Do the run, unless it is not wanted any more. While the worker stops this does not return: the
+        engine must not take the run for finished.
+        """
+        row = self._ledger.find(name)
+        if row is None:
+            return
+        run = Run(row, self._settings.spool, self._ledger, self._stopping)
+        size = run.request.voxels * self._bytes_per_voxel
+        try:
+            self._room.check(size, run.request.filename)
+        except TooLarge as error:
+            if self._ledger.refused(name, error.problem):
+                remove_uploads(self._settings.spool, [run.request.spool])
+            return
+        try:
+            with self._room.hold(size, alone=row.alone, give_up=self._stopping.is_set) as entered:
+                if not entered:
+                    raise HandedBack
+                self._try(run)
+        except HandedBack:
+            threading.Event().wait()
+        except DmapsvcError as error:
+            self._fail(run, error.problem, keep_upload=False)
+
+    def _try(self, run: Run) -> None:
+        """Attempt the run until it ends, `settings.attempts` times at most."""
+        for attempt in itertools.count():
+            if self._stopping.wait(_PAUSE * 2 ** (attempt - 1) if attempt else 0):
+                raise HandedBack
+            if not self._ledger.begin(run.name):
+                return
+            problem = self._attempt(run)
+            if problem is None:
+                return
+            if attempt + 1 == self._settings.attempts:
+                self._fail(run, problem, keep_upload=True)
+                return
+
+    def _attempt(self, run: Run) -> Problem | None:
+        """One attempt; why it failed if another may mend it. Raises the errors that none can."""
+        request, start = run.request, time.monotonic()
+        about = (
+            f"{request.kind} {request.dataset}/{request.case} {run.name[:8]}.{run.name.rpartition('.')[2]}"
+        )
+        _log.info("start %s", about)
+        try:
+            if not run.path.is_file():
+                raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
+            outcome = self._work(run)
+        except HandedBack:
+            _log.info("handed back %s", about)
+            raise
+        except Superseded as error:
+            if self._ledger.superseded(run.name, error.problem):
+                remove_uploads(self._settings.spool, [request.spool])
+            _log.info("cancelled %s", about)
+        except DmapsvcError as error:
+            _log.warning("failed %s: %s", about, error)
+            if error.permanent:
+                raise
+            return error.problem
+        except Exception:
+            _log.exception("failed %s", about)
+            return _internal(request.filename)
+        else:
+            if self._ledger.done(run.name, _json(outcome)):
+                remove_uploads(self._settings.spool, [request.spool])
+            _log.info("done %s in %.2f s", about, time.monotonic() - start)
+        return None
+
+    def _fail(self, run: Run, problem: Problem, *, keep_upload: bool) -> None:
+        if self._ledger.failed(run.name, problem, keep_upload=keep_upload) and not keep_upload:
+            remove_uploads(self._settings.spool, [run.request.spool])
+
+    def _hand_back(self, engine: DBOS) -> None:
+        """Stop taking runs, give those that run some seconds to notice, and put them back into the queue."""
+        self._stopping.set()
+        for event in engine.background_thread_stop_events:
+            event.set()
+        self._room.wait_empty(_GRACE)
+        self._ledger.hand_back()
+        release_claims(self._ledger.executor)
+
+
+def _json(outcome: Outcome) -> dict[str, object]:
+    return {"notes": list(outcome.notes), "seconds": outcome.seconds, "backend": outcome.backend}
+
+
+def _internal(filename: str) -> Problem:
+    """The problem of an error nobody foresaw; what it was is in the log, and nobody else's business."""
+    return Problem(
+        type="/problems/internal-error",
+        title="The service failed",
+        status=500,
+        detail=f"{filename}: the worker failed for a reason it does not know. Try again; its log says more.",
+    )
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what the engine says of a run that was cancelled or taken over while it was claimed."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (
+        isinstance(error, engine_error.DBOSAwaitedWorkflowCancelledError)
+        or "no longer owned by this execution" in record.getMessage()
+    )

@@ -1,0 +1,194 @@
+"""A worker's side of the table of runs: begin, tell progress, end, hand back, and mark what died.
+
+Every change asks first whether the run is still this worker's; a late one changes nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from dmapsvc.errors import DmapsvcError, Problem, WorkerDied
+from dmapsvc.jobs.database import writing
+from dmapsvc.jobs.record import State
+from dmapsvc.jobs.table import Row, runs
+
+_AGAIN = 1.0  # seconds until a write that the database refused is tried again
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Ledger:
+    """The runs of the worker `executor`."""
+
+    def __init__(self, engine: sa.Engine, executor: str) -> None:
+        self._engine = engine
+        self.executor = executor
+
+    def find(self, run: str) -> Row | None:
+        """The row of a run that is queued; None if it ended, is cancelled or forgotten."""
+        query = sa.select(runs).where(runs.c.run == run, runs.c.state == State.QUEUED)
+        with self._engine.connect() as connection:
+            return connection.execute(query).one_or_none()
+
+    def begin(self, run: str) -> bool:
+        """Mark the start of an attempt; False if the run is no longer to be run."""
+        return self._change(
+            run,
+            sa.or_(runs.c.state == State.QUEUED, self._goes_on()),
+            state=State.RUNNING,
+            executor=self.executor,
+            attempts=runs.c.attempts + 1,
+            started=sa.func.coalesce(runs.c.started, time.time()),
+            stage=None,
+            percent=0.0,
+        )
+
+    def tell(self, run: str, stage: str, percent: float) -> bool:
+        """Write progress; False if the run is to stop."""
+        return self._change(run, self._goes_on(), stage=stage, percent=percent)
+
+    def wanted(self, run: str) -> bool:
+        """Whether the run may publish: still running here, not cancelled, and the newest of its case."""
+        newer = runs.alias()
+        newest = ~sa.exists().where(
+            newer.c.dataset == runs.c.dataset,
+            newer.c.case_name == runs.c.case_name,
+            newer.c.kind == runs.c.kind,
+            newer.c.revision > runs.c.revision,
+        )
+        query = sa.select(sa.func.count()).select_from(runs).where(runs.c.run == run, self._goes_on(), newest)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar_one() > 0
+
+    def done(self, run: str, outcome: dict[str, Any]) -> bool:
+        """End a run that published; False if it is no longer this worker's."""
+        values = {"outcome": outcome, "stage": None, "percent": 100.0, "spool": None}
+        return self._end(run, State.DONE, values)
+
+    def refused(self, run: str, problem: Problem) -> bool:
+        """End a run that is queued and can never begin."""
+        values = {"state": State.FAILED, "ended": time.time(), "spool": None}
+        return self._patiently(
+            lambda: self._change(
+                run, runs.c.state == State.QUEUED, problem=dataclasses.asdict(problem), **values
+            )
+        )
+
+    def failed(self, run: str, problem: Problem, *, keep_upload: bool) -> bool:
+        """End a run that failed."""
+        upload = {} if keep_upload else {"spool": None}
+        return self._end(run, State.FAILED, {"problem": dataclasses.asdict(problem), **upload})
+
+    def superseded(self, run: str, problem: Problem) -> bool:
+        """End a run that found itself unwanted: `problem` says why, unless it was cancelled."""
+        why = {"problem": dataclasses.asdict(problem), "spool": None}
+        asked = self._end(run, State.CANCELLED, {"spool": None}, condition=runs.c.stopping)
+        return asked or self._end(run, State.CANCELLED, why)
+
+    def hand_back(self) -> int:
+        """Put this worker's running runs back into the queue, none the worse for it; how many."""
+        return self._patiently(self._hand_back)
+
+    def bury(self, executor: str, attempts: int) -> list[Row]:
+        """Take the runs from a worker that died; those that ended with it.
+
+        Each is queued to run alone from now on; one that has been alone counts the death, and fails with
+        WorkerDied after `attempts` of them; one that was told to stop is cancelled.
+        """
+        lost = sa.select(runs).where(runs.c.executor == executor, runs.c.state == State.RUNNING)
+        with writing(self._engine) as connection:
+            rows = connection.execute(lost).all()
+            for row in rows:
+                values = _after_death(row, attempts)
+                connection.execute(sa.update(runs).where(runs.c.seq == row.seq).values(values))
+        return [row for row in rows if row.stopping or _is_poison(row, attempts)]
+
+    def executors(self) -> set[str]:
+        """Whoever has runs, this worker or another, living or dead."""
+        with self._engine.connect() as connection:
+            having = sa.select(runs.c.executor).where(runs.c.state == State.RUNNING).distinct()
+            return {name for name in connection.execute(having).scalars() if name}
+
+    def needed_uploads(self) -> set[str]:
+        """The files in the spool that a run may still need."""
+        with self._engine.connect() as connection:
+            names = connection.execute(sa.select(runs.c.spool).where(runs.c.spool.is_not(None)))
+            return set(names.scalars())
+
+    def _goes_on(self) -> sa.ColumnElement[bool]:
+        return sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING, ~runs.c.stopping)
+
+    def _end(
+        self,
+        run: str,
+        state: State,
+        values: dict[str, Any],
+        *,
+        condition: sa.ColumnElement[bool] | None = None,
+    ) -> bool:
+        mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
+        where = mine if condition is None else sa.and_(mine, condition)
+        return self._patiently(
+            lambda: self._change(run, where, state=state, ended=time.time(), executor=None, **values)
+        )
+
+    def _change(self, run: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
+        with self._engine.begin() as connection:
+            result = connection.execute(sa.update(runs).where(runs.c.run == run, condition).values(values))
+            return result.rowcount > 0
+
+    def _hand_back(self) -> int:
+        mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(runs).where(mine, runs.c.stopping).values(_cancelled_now()))
+            return connection.execute(sa.update(runs).where(mine).values(_QUEUED_AGAIN)).rowcount
+
+    def _patiently(self, change: Callable[[], _T]) -> _T:
+        """The change, tried again as long as the database cannot write (a full disk, a restart)."""
+        while True:
+            try:
+                return change()
+            except sa.exc.OperationalError as error:
+                _log.warning("the queue's database cannot be written, trying again: %s", error.orig)
+                time.sleep(_AGAIN)
+
+
+_QUEUED_AGAIN = {"state": State.QUEUED, "executor": None, "stage": None, "percent": 0.0}
+
+
+def _cancelled_now() -> dict[str, Any]:
+    return {"state": State.CANCELLED, "executor": None, "ended": time.time(), "spool": None}
+
+
+def _is_poison(row: Row, attempts: int) -> bool:
+    return bool(row.alone) and row.deaths + 1 >= attempts
+
+
+def _after_death(row: Row, attempts: int) -> dict[str, Any]:
+    if row.stopping:
+        return _cancelled_now()
+    deaths = row.deaths + bool(row.alone)
+    if not _is_poison(row, attempts):
+        return {**_QUEUED_AGAIN, "alone": True, "deaths": deaths}
+    return {
+        "state": State.FAILED,
+        "executor": None,
+        "ended": time.time(),
+        "spool": None,
+        "deaths": deaths,
+        "problem": dataclasses.asdict(_worker_died(row, deaths).problem),
+    }
+
+
+def _worker_died(row: Row, deaths: int) -> DmapsvcError:
+    return WorkerDied(
+        f"{row.request['filename']}: its worker died {deaths} times while it ran alone",
+        remedy="See the worker's log; it may need more memory than the machine has",
+    )

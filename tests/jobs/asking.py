@@ -1,0 +1,54 @@
+"""Requests for tests, with an upload in the spool each."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from pathlib import Path
+
+from dmapsvc.jobs import Kind, Request
+from dmapsvc.settings import Settings
+from dmapsvc.spec import MapSpec
+
+
+def fast(data: Path, database_url: str | None = None) -> Settings:
+    """Settings under which tests need not wait long; a fake job takes one byte a voxel."""
+    return Settings(
+        data=data, database_url=database_url, attempts=2, poll_seconds=0.02, memory_budget=1_000_000
+    )
+
+
+def request(
+    settings: Settings,
+    case: str = "a",
+    *,
+    dataset: str = "knees",
+    mask: str = "first",
+    behaviour: str = "done",
+    kind: Kind = Kind.MASK,
+    replace: bool = False,
+    voxels: int = 1000,
+) -> Request:
+    """A request whose upload holds `mask`; the fake worker reads what it shall do from the file name."""
+    spool = uuid.uuid4().hex
+    settings.spool.mkdir(parents=True, exist_ok=True)
+    (settings.spool / spool).write_text(mask)
+    return Request(
+        kind=kind,
+        dataset=dataset,
+        case=case,
+        sha256=hashlib.sha256(mask.encode()).hexdigest(),
+        spool=spool,
+        filename=behaviour,
+        spec=MapSpec(labels=(5, 6), units="mm"),
+        shape=(10, 10, 10),
+        affine=((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
+        spacing=(0.7, 0.36, 0.36),
+        voxels=voxels,
+        replace=replace,
+    )
+
+
+def uploads(settings: Settings) -> set[str]:
+    """The files in the spool."""
+    return {file.name for file in settings.spool.iterdir()}

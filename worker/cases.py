@@ -1,0 +1,91 @@
+"""What the worker does for a job: the pipeline, with the service's store and one device to share."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from dmapsvc.errors import Conflict, NotFound
+from dmapsvc.jobs import Kind, Request
+from dmapsvc.jobs.run import Outcome, Run
+from dmapsvc.maps import penalty_map
+from dmapsvc.pipeline import run_case, run_image
+from dmapsvc.settings import Settings
+from dmapsvc.store import Dataset
+
+
+class Cases:
+    """Runs jobs into the store of `settings`, one at a time on the device."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._device = threading.Lock()
+
+    def warm_up(self) -> str:
+        """Compile or load the distance backend before the first job needs it; its name.
+
+        Raises DeviceFailed if there is none.
+        """
+        labels = np.zeros((4, 4, 4), np.uint8)
+        labels[1:3, 1:3, 1:3] = 1
+        settings = self._settings
+        return penalty_map(labels, backend=settings.device, threads=settings.threads).backend
+
+    def run(self, run: Run) -> Outcome:
+        """Publish what `run` asks for.
+
+        Raises what the pipeline raises, NotFound if the dataset was deleted, Conflict if it has another spec
+        by now.
+        """
+        dataset = self._dataset(run.request)
+        if run.request.kind is Kind.IMAGE:
+            return self._image(run, dataset)
+        return self._mask(run, dataset)
+
+    def _dataset(self, request: Request) -> Dataset:
+        name = request.dataset
+        try:
+            dataset = Dataset.open(
+                self._settings.store / f"{name}.zarr", staging=self._settings.staging / name
+            )
+        except NotFound:  # whose words name a folder of this machine
+            raise NotFound(f"dataset {name!r}", "it was deleted after the upload") from None
+        if request.kind is Kind.MASK and dataset.spec != request.spec:
+            raise Conflict(
+                f"dataset {name!r} was given another spec after the upload", remedy="Upload the mask again"
+            )
+        return dataset
+
+    def _mask(self, run: Run, dataset: Dataset) -> Outcome:
+        request = run.request
+        outcome = run_case(
+            run.path,
+            dataset,
+            request.case,
+            filename=request.filename,
+            sha256=request.sha256,
+            spacing=request.spacing,
+            backend=self._settings.device,
+            threads=self._settings.threads,
+            revision=run.revision,
+            replace=request.replace,
+            wanted=run.wanted,
+            device_lock=self._device,
+            progress=run.progress,
+        )
+        return Outcome(notes=outcome.notes, seconds=outcome.seconds, backend=outcome.backend)
+
+    def _image(self, run: Run, dataset: Dataset) -> Outcome:
+        request = run.request
+        outcome = run_image(
+            run.path,
+            dataset,
+            request.case,
+            filename=request.filename,
+            sha256=request.sha256,
+            spacing=request.spacing,
+            wanted=run.wanted,
+            progress=run.progress,
+        )
+        return Outcome(notes=outcome.notes, seconds=outcome.seconds)

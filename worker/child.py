@@ -1,0 +1,78 @@
+"""The process that runs jobs: it lives as long as its parent, and ends when that says so or is gone.
+
+Its standard input is the line to the parent: one line of settings, and later its end.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+
+from dmapsvc.errors import DmapsvcError
+from dmapsvc.settings import Settings
+from worker.supervisor import CANNOT_START, start_logging
+
+_ABANDONED = 10.0  # seconds from the parent's word to the end, whatever still runs
+
+_log = logging.getLogger("worker")
+
+
+def main() -> None:
+    """Run jobs until standard input ends; ends the process."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # the parent's to hear: it closes the line
+    start_logging()
+    code = 1
+    try:
+        settings = Settings(**json.loads(sys.stdin.readline()))
+        code = _serve(settings, _stop_with_parent())
+    except Exception:
+        _log.exception("the worker failed")
+    finally:
+        logging.shutdown()
+        os._exit(code)  # threads of the engine are left waiting, see Executor.serve
+
+
+def _serve(settings: Settings, stop: threading.Event) -> int:
+    # Imported here, not above, so that a signal during these slow imports is ignored already.
+    from dmapsvc.jobs.executor import Executor
+    from dmapsvc.pipeline import bytes_per_voxel
+    from worker.cases import Cases
+
+    cases = Cases(settings)
+    try:
+        backend = cases.warm_up()
+        executor = Executor(settings, cases.run, bytes_per_voxel=bytes_per_voxel(backend))
+    except DmapsvcError as error:
+        print(f"worker: {error}", file=sys.stderr)
+        return CANNOT_START
+    _log.info("ready: backend %s, %d jobs side by side", backend, settings.concurrency)
+    try:
+        executor.serve(stop)
+    except DmapsvcError as error:
+        _log.error("%s", error)
+        return 1
+    return 0
+
+
+def _stop_with_parent() -> threading.Event:
+    """An event that is set when standard input ends, by the kernel's hand if the parent was killed."""
+    stop = threading.Event()
+
+    def watch() -> None:
+        sys.stdin.read()
+        stop.set()
+        time.sleep(_ABANDONED)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+    return stop
+
+
+if __name__ == "__main__":
+    main()
