@@ -11,11 +11,10 @@ import socket
 import sys
 
 import uvicorn
-from pydantic import ValidationError
 
 from api.app import create_app, prepare
-from dmapsvc.errors import BadInput, Conflict, DmapsvcError
-from dmapsvc.settings import Settings
+from dmapsvc.errors import Conflict, DmapsvcError
+from dmapsvc.settings import Settings, load_settings
 
 _GRACE = 5  # seconds that requests have to finish once the service is told to stop
 
@@ -49,12 +48,7 @@ def _settings() -> Settings:
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (DMAPSVC_PORT)")
     parser.add_argument("--data", help="folder of the service (DMAPSVC_DATA)")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise BadInput(f"DMAPSVC_{name}={first['input']!r}", first["msg"]) from None
+    return load_settings(**given)
 
 
 def _listen(host: str, port: int) -> socket.socket:

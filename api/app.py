@@ -11,6 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from api import cases, datasets, downloads, health, jobs, problems, spool, uploads, zarr
 from api.library import Library
 from dmapsvc import __version__
+from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 
@@ -53,7 +54,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def prepare(settings: Settings) -> None:
-    """Make the folders of the service and remove what uploads that broke off have left; may raise OSError."""
+    """Make the folders of the service and remove what uploads that broke off have left.
+
+    Raises BadInput for a database that cannot be used, OSError where a folder cannot be made.
+    """
+    check_database(settings)
     for folder in (settings.store, settings.staging, settings.spool):
         folder.mkdir(parents=True, exist_ok=True)
     spool.sweep(settings.spool)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dmapsvc.errors import BadInput
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -77,6 +80,16 @@ class Settings(BaseSettings):
     def locks(self) -> Path:
         """Folder of the workers' lock files."""
         return self.data / "locks"
+
+
+def load_settings(**given: Any) -> Settings:
+    """The settings of the environment, with those in `given` instead of theirs; raises BadInput."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInput(f"DMAPSVC_{name}={first['input']!r}", first["msg"]) from None
 
 
 def _memory_limit() -> int:

@@ -9,10 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from dmapsvc.errors import BadInput
-from dmapsvc.settings import Settings
+from dmapsvc.settings import Settings, load_settings
 from worker.supervisor import CANNOT_START, start_logging, supervise
 
 
@@ -35,12 +33,7 @@ def _settings() -> Settings:
     parser.add_argument("--device", help="distance backend: auto, numba or scipy (DMAPSVC_DEVICE)")
     parser.add_argument("--concurrency", type=int, help="jobs side by side (DMAPSVC_CONCURRENCY)")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        raise BadInput(f"DMAPSVC_{name}={first['input']!r}", first["msg"]) from None
+    return load_settings(**given)
 
 
 if __name__ == "__main__":

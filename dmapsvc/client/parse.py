@@ -1,8 +1,7 @@
-"""A job's JSON, as a service of this or a later version writes it, back to a Job."""
+"""A job's JSON, as the service writes it, back to a Job."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from dmapsvc.errors import ServerUnreachable
@@ -10,9 +9,9 @@ from dmapsvc.jobs import Job
 
 
 def parse_job(data: dict[str, Any]) -> Job:
-    """The job; fields that this version does not know are passed over. ServerUnreachable if it is none."""
+    """The job; fields this version does not know are passed over. ServerUnreachable if it is none."""
     try:
-        return Job.from_json({field.name: data[field.name] for field in dataclasses.fields(Job)})
+        return Job.from_json(data)
     except (KeyError, TypeError, ValueError) as error:
         raise ServerUnreachable(
             f"the server's job is not one this version knows ({error!r})",
