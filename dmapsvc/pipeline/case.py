@@ -162,7 +162,7 @@ def check_units(header: Header, spec: MapSpec, name: str) -> None:
         raise BadSpec(
             f"{name}: the file has no spacing",
             "a map in mm needs the size of a voxel",
-            "Give `spacing` as z,y,x in mm, or ask for `units` voxel",
+            "Give it as spacing=z,y,x in mm, or ask for units=voxel",
         )
     check_unsheared(header, name=name)
 

@@ -176,7 +176,7 @@ def test_a_spacing_that_is_none_is_refused(spotless: Talk, spacing: str) -> None
 
 def test_mm_needs_a_spacing(spotless: Talk) -> None:
     answer = spotless.put(f"{spotless.dataset()}/a/mask", npy(two_balls()), units="mm", filename="a.npy")
-    assert_problem(answer, 400, "a.npy", "no spacing", "?spacing=")
+    assert_problem(answer, 400, "a.npy", "no spacing", "spacing=z,y,x")
 
 
 def test_mm_takes_a_given_spacing(talk: Talk) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,20 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch.multiprocessing.reductions import shared_cache
 
 from dmapsvc.maps import penalty_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forget_shared_tensors() -> Iterator[None]:
+    """Torch complains at exit of tensors from workers that it still remembers."""
+    yield
+    shared_cache.clear()
 
 
 def _publish(
