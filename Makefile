@@ -7,7 +7,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo serve test check format bench bench-maps bench-service clean
+.PHONY: help demo serve test check format bench bench-maps bench-service bench-codecs clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -40,13 +40,16 @@ format: $(READY) ## put the code into the project's format
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: bench-maps bench-service ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
+bench: bench-maps bench-service bench-codecs ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
 
 bench-maps: $(READY) ## Φ: numba against SciPy, seconds and peak memory
 	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)')
 
 bench-service: $(READY) ## an upload until it is published, against the bare computation
 	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+
+bench-codecs: $(READY) ## what Φ costs to keep: size, encoding and decoding by codec
+	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)')
 
 clean: ## remove what these commands made, your data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out bench-out dist build

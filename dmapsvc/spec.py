@@ -70,7 +70,7 @@ class MapSpec:
 class Quantisation:
     """How Φ is kept as uint16: Φ = stored · `scale_factor` + `add_offset` (CF conventions).
 
-    `max_error` is the largest error of a voxel, in the map's unit.
+    `max_error` is the largest error of a voxel that this adds, in the map's unit.
     """
 
     scale_factor: float

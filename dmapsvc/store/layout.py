@@ -25,11 +25,11 @@ ARRAYS = ("label", "phi", "image")
 
 INNER = 32  # edge of an inner chunk: what one decode costs when a patch is read
 
-# Measured in 32³ chunks on one core, zarr's bytes + blosc with byte shuffle, Φ of a 384×384×160 knee (three
-# bones, in voxels, uint16 of step 1/64, 47 MB), best of three, CPU time:
-#   lz4-5 22.3 MB, encodes 650 MB/s | zstd-1 15.3, 260 | lz4hc-1 16.8, 234 | lz4hc-5 14.2, 80
-# All lz4 kinds decode two to four times as fast as zstd. A map is encoded once and decoded for every patch,
-# so lz4hc; level 1, because the higher ones save 15 % of the disk for three times the time.
+# `python -m benchmarks.codecs` on Φ of a 384×384×160 knee (three bones, in voxels, 47 MB), one core:
+#   lz4-5 22.3 MB, encodes 756 MB/s, decodes 1180 | zstd-1 15.3, 327, 683 | lz4hc-1 16.8, 290, 1244
+#   lz4hc-5 14.2, 104, 1503
+# A map is encoded once and decoded for every patch, so lz4hc; level 1, because level 5 saves 15 % of the disk
+# for three times the time.
 CODEC_NAME, CODEC_LEVEL = "lz4hc", 1
 
 
