@@ -52,4 +52,4 @@ bench-codecs: $(READY) ## what Φ costs to keep: size, encoding and decoding by 
 	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)')
 
 clean: ## remove what these commands made, your data folder excepted
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out bench-out dist build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out demo-out.previous dist build

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from anyio import CapacityLimiter
+from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
 from api import cases, datasets, downloads, health, jobs, problems, spool, uploads, zarr
+from api.dependencies import check_query
 from api.library import Library
 from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
+
+_BUILDERS = 2  # downloads built side by side, each with a map in memory; chosen, few
 
 _DESCRIPTION = """
 Segmentation masks in, error-penalising distance maps Φ out (Calivá et al. 2019), as OME-Zarr for training.
@@ -31,6 +35,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         prepare(chosen)
+        app.state.builders = CapacityLimiter(_BUILDERS)
         app.state.jobs = await run_in_threadpool(Jobs, chosen)
         try:
             yield
@@ -43,6 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         summary="Distance maps for segmentation losses, as a service.",
         description=_DESCRIPTION,
         lifespan=lifespan,
+        dependencies=[Depends(check_query)],
         redoc_url=None,
     )
     app.state.settings = chosen

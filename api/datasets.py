@@ -8,14 +8,16 @@ from fastapi import APIRouter, Body, Response
 
 from api.dependencies import DatasetName, JobsOf, LibraryOf
 from api.models import DatasetBody, DatasetList, DatasetWanted, Spec
-from api.problems import responses
-from api.specs import has_live_masks, spec_conflict
-from dmapsvc.errors import BadName, BadSpec, Conflict, NotFound
+from api.problems import DiskFull, responses
+from api.smallbody import SmallBody
+from api.specs import spec_conflict
+from dmapsvc.errors import BadName, BadSpec, Conflict, NotFound, TooLarge
+from dmapsvc.jobs import Kind
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset
+from dmapsvc.store import Dataset, Reader
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=SmallBody)
 
 
 @router.put(
@@ -23,7 +25,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
     summary="Make a dataset",
     responses={
         201: {"description": "It was made.", "model": DatasetBody},
-        **responses(BadName, BadSpec, Conflict),
+        **responses(BadName, BadSpec, Conflict, TooLarge, DiskFull),
     },
 )
 def put_dataset(
@@ -38,7 +40,7 @@ def put_dataset(
     Another spec is taken while nothing is published or queued under the first.
     """
     spec = MapSpec.from_json(wanted.spec.model_dump())
-    with library.changing:
+    with library.changing(dataset):
         before = library.find(dataset)
         if before is not None and before.spec != spec:
             _check_unused(before, spec, jobs)
@@ -56,7 +58,7 @@ def list_datasets(library: LibraryOf) -> DatasetList:
 @router.get("/{dataset}", summary="One dataset", responses=responses(BadName, NotFound))
 def get_dataset(dataset: DatasetName, library: LibraryOf) -> DatasetBody:
     """A dataset: its spec, label names, number of cases, and where its Zarr group is."""
-    return _body(library.open(dataset))
+    return _body(library.read(dataset))
 
 
 @router.delete(
@@ -64,7 +66,7 @@ def get_dataset(dataset: DatasetName, library: LibraryOf) -> DatasetBody:
 )
 def delete_dataset(dataset: DatasetName, library: LibraryOf, jobs: JobsOf) -> None:
     """Cancel the jobs of a dataset and remove its arrays, uploads and records. There is no way back."""
-    with library.changing:
+    with library.changing(dataset):
         doomed = library.open(dataset)
         jobs.forget(dataset)
         doomed.destroy()
@@ -72,11 +74,11 @@ def delete_dataset(dataset: DatasetName, library: LibraryOf, jobs: JobsOf) -> No
 
 def _check_unused(dataset: Dataset, spec: MapSpec, jobs: Jobs) -> None:
     """Raise Conflict if anything is published, or is being made, under the spec of `dataset`."""
-    if dataset.cases() or has_live_masks(jobs, dataset.name):
+    if dataset.cases() or jobs.has_live(dataset.name, Kind.MASK):
         raise spec_conflict(dataset, spec)
 
 
-def _body(dataset: Dataset) -> DatasetBody:
+def _body(dataset: Reader) -> DatasetBody:
     return DatasetBody(
         name=dataset.name,
         spec=Spec.model_validate(dataset.spec.to_json()),

@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Path, Request
 
 from api.library import Library
 from api.problems import printable
-from dmapsvc.errors import NotFound
+from dmapsvc.errors import BadInput, NotFound
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import check_name
@@ -36,6 +37,19 @@ def get_library(request: Request) -> Library:
     """The datasets of this service."""
     library: Library = request.app.state.library
     return library
+
+
+def get_builders(request: Request) -> CapacityLimiter:
+    """Who may build a download now, each of which takes a whole map's memory."""
+    builders: CapacityLimiter = request.app.state.builders
+    return builders
+
+
+async def check_query(request: Request) -> None:
+    """Raise BadInput for a NUL in the query, which some databases take in no text."""
+    for name, value in request.query_params.multi_items():
+        if "\0" in value:
+            raise BadInput(f"query {printable(name)}: a NUL character", "wanted text", "Leave it out")
 
 
 def dataset_name(
@@ -62,6 +76,7 @@ def job_id(job: Annotated[str, Path(description="Id of the job, 64 hexadecimal d
 SettingsOf = Annotated[Settings, Depends(get_settings)]
 JobsOf = Annotated[Jobs, Depends(get_jobs)]
 LibraryOf = Annotated[Library, Depends(get_library)]
+BuildersOf = Annotated[CapacityLimiter, Depends(get_builders)]
 DatasetName = Annotated[str, Depends(dataset_name)]
 CaseName = Annotated[str, Depends(case_name)]
 JobId = Annotated[str, Depends(job_id)]

@@ -9,15 +9,17 @@ from typing import Annotated, BinaryIO
 
 import nibabel as nib
 import numpy as np
+from anyio import to_thread
 from fastapi import APIRouter, Query, Response
 
-from api.dependencies import CaseName, DatasetName, LibraryOf, SettingsOf
+from api.dependencies import BuildersOf, CaseName, DatasetName, LibraryOf, SettingsOf
 from api.files import FileAnswer
 from api.problems import responses
 from dmapsvc.errors import BadInput, BadName, Damaged, NotFound
 from dmapsvc.store import Case
 
 _LEVEL = 1  # gzip's; chosen: a level more is a third slower and hardly smaller on float32 Φ
+_LONGEST_AXIS = 2**15 - 1  # voxels; NIfTI-1 keeps a shape as int16
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["cases"])
 
@@ -31,14 +33,24 @@ router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["cases"])
         **responses(BadName, NotFound, Damaged),
     },
 )
-def get_phi(dataset: DatasetName, case: CaseName, library: LibraryOf, settings: SettingsOf) -> Response:
-    """Φ in its unit, float32, with the mask's axis order, shape and affine: it overlays the mask."""
-    found = library.open(dataset).case(case)
-    with ExitStack() as open_files:
-        file = open_files.enter_context(tempfile.TemporaryFile(dir=settings.staging))
-        write_nifti(found, file)
-        file.flush()
-        open_files.pop_all()  # closed, and so removed, when it is sent
+async def get_phi(
+    dataset: DatasetName, case: CaseName, library: LibraryOf, settings: SettingsOf, builders: BuildersOf
+) -> Response:
+    """Φ in its unit, float32, with the mask's axis order, shape and affine: it overlays the mask.
+
+    It is NIfTI-1, or NIfTI-2 where an axis is longer than NIfTI-1 can say (32,767).
+    """
+
+    def build() -> BinaryIO:
+        found = library.read(dataset).case(case)
+        with ExitStack() as open_files:
+            file = open_files.enter_context(tempfile.TemporaryFile(dir=settings.staging))
+            write_nifti(found, file)
+            file.flush()
+            open_files.pop_all()  # closed, and so removed, when it is sent
+        return file
+
+    file = await to_thread.run_sync(build, limiter=builders)
     named = {"content-disposition": f'attachment; filename="{case}_phi.nii.gz"'}
     return FileAnswer(file, 0, file.tell(), media_type="application/gzip", headers=named)
 
@@ -62,16 +74,17 @@ def get_preview(
     """The mask beside Φ, boundaries in white, as in Figure 1 of the paper."""
     from dmapsvc.figures import case_preview  # matplotlib: a second that only the first preview pays
 
-    home = library.open(dataset)
+    home = library.read(dataset)
     return Response(case_preview(home.case(case), axis, index, home.names), media_type="image/png")
 
 
 def write_nifti(case: Case, file: BinaryIO) -> None:
-    """Write Φ of a case to `file` as gzipped NIfTI-1, axes (i, j, k), in mm; affine from the mask."""
+    """Write Φ of a case to `file` as gzipped NIfTI, axes (i, j, k), in mm; affine from the mask."""
     record = case.record
     z, y, x = record.spacing or (1.0, 1.0, 1.0)
     affine = np.diag((x, y, z, 1.0)) if record.affine is None else np.asarray(record.affine)
-    image = nib.Nifti1Image(case.phi_values().T, affine)
+    kind: type[nib.Nifti1Image] = nib.Nifti1Image if max(record.shape) <= _LONGEST_AXIS else nib.Nifti2Image
+    image = kind(case.phi_values().T, affine)
     image.header.set_xyzt_units("mm")
     image.header["descrip"] = f"penalty map in {record.spec.units}"
     with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as zipped:

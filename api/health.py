@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 from fastapi import APIRouter
 
@@ -21,18 +22,28 @@ async def live() -> Health:
 
 @router.get("/readyz", summary="Can it take work?", responses=responses(NotReady))
 def ready(settings: SettingsOf, jobs: JobsOf) -> Health:
-    """The database answers and the data folder can be written."""
-    probe = settings.spool / f".ready-{uuid.uuid4().hex}"
+    """The database answers, and spool, store and staging can be written."""
     try:
         jobs.ping()
     except Exception as error:
         raise NotReady(
             "the database does not answer", remedy="See that it runs and can be reached"
         ) from error
+    for folder in (settings.spool, settings.store, settings.staging):
+        _check_writable(folder)
+    return Health(status="ready")
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise NotReady unless a byte can be written in `folder`."""
+    probe = folder / f".ready-{uuid.uuid4().hex}"
     try:
-        probe.touch()
-        probe.unlink()
+        try:
+            probe.write_bytes(b"?")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         reason = error.strerror or "it cannot be written"
-        raise NotReady(f"the data folder: {reason}", remedy="Mount it writable, with room") from error
-    return Health(status="ready")
+        raise NotReady(
+            f"the data folder's {folder.name}: {reason}", remedy="Mount it writable, with room"
+        ) from error

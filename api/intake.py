@@ -13,12 +13,12 @@ from typing import Literal
 import numpy as np
 
 from api.library import Library, record_of
-from api.specs import chosen_spec, has_live_masks
+from api.specs import chosen_spec
 from api.spool import Upload
-from dmapsvc.errors import Conflict, DmapsvcError, NotFound, TooLarge
+from dmapsvc.errors import Conflict, NotFound, TooLarge
 from dmapsvc.jobs import Job, Kind, Request, State
 from dmapsvc.jobs.engine import Jobs
-from dmapsvc.pipeline import bytes_per_voxel, check_units
+from dmapsvc.pipeline import check_units, memory_needed
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, Dataset, ImageRecord
@@ -67,8 +67,8 @@ class Intake:
         """
         content: Literal["labels", "image"] = "labels" if asked.kind is Kind.MASK else "image"
         header = read_header(upload.path, name=asked.filename, kind=content, spacing=asked.spacing)
-        self._check_size(header, asked.filename)
-        with self._library.changing:
+        self._check_size(header, content, asked.filename)
+        with self._library.changing(asked.dataset):
             return self._submit(asked, upload, header)
 
     def _submit(self, asked: Asked, upload: Upload, header: Header) -> Accepted:
@@ -83,21 +83,29 @@ class Intake:
             _check_replaced(request, record)
         self._check_grid(request, header, dataset, record)
         made = self._library.create(asked.dataset, request.spec)
-        upload.settle()
         try:
+            upload.settle()
             job, created = self._jobs.submit(
                 request, published_revision=0 if record is None else record.revision
             )
-        except DmapsvcError:
-            if dataset is None:
-                made.destroy()
+        except Exception:
+            self._undo(made, dataset)
             raise
         if created:
             upload.keep()
         return Accepted(job=job, published=False)
 
+    def _undo(self, made: Dataset, before: Dataset | None) -> None:
+        """Leave the dataset as it was before it was `made` for a job that was not accepted."""
+        if before is None:
+            made.destroy()
+        elif before.spec != made.spec:
+            self._library.create(before.name, before.spec, before.names)
+
     def _spec(self, asked: Asked, dataset: Dataset | None) -> MapSpec:
-        unused = dataset is not None and not dataset.cases() and not has_live_masks(self._jobs, asked.dataset)
+        unused = (
+            dataset is not None and not dataset.cases() and not self._jobs.has_live(asked.dataset, Kind.MASK)
+        )
         return chosen_spec(dataset, asked.labels, asked.units, unused=unused)
 
     def _published(self, request: Request, dataset: Dataset | None, record: CaseRecord | None) -> Job | None:
@@ -105,7 +113,7 @@ class Intake:
         if dataset is None or not _is_current(request, dataset, record):
             return None
         others = [job for job in self._jobs.live(request.dataset, request.case) if job.kind is request.kind]
-        if others:
+        if others or _must_mend(request, dataset, record):
             return None
         try:
             job = self._jobs.get(request.id)
@@ -113,14 +121,14 @@ class Intake:
             return _job_without_run(request, record)
         return job if job.state is State.DONE else _job_without_run(request, record)
 
-    def _check_size(self, header: Header, filename: str) -> None:
-        needed, budget = (
-            header.voxels * bytes_per_voxel(self.settings.device),
-            self.settings.memory_budget_bytes,
+    def _check_size(self, header: Header, content: Literal["labels", "image"], filename: str) -> None:
+        needed = memory_needed(
+            content, voxels=header.voxels, bytes=header.bytes, backend=self.settings.device
         )
+        budget = self.settings.memory_budget_bytes
         if needed > budget:
             raise TooLarge(
-                f"{filename}: {header.voxels:,} voxels need about {needed / 2**30:.2f} GiB",
+                f"{filename}: {_size(header)} need about {needed / 2**30:.2f} GiB",
                 f"the jobs of a worker may take {budget / 2**30:.2f} GiB",
                 "Crop it, or give the service more with DMAPSVC_MEMORY_BUDGET",
             )
@@ -143,6 +151,11 @@ class Intake:
                 )
 
 
+def _size(header: Header) -> str:
+    channels = f" of {header.channels:,} channels" if header.channels > 1 else ""
+    return f"{header.voxels:,} voxels{channels}"
+
+
 def _request(asked: Asked, upload: Upload, header: Header, spec: MapSpec) -> Request:
     affine = None if header.affine is None else tuple(tuple(row) for row in header.affine.tolist())
     return Request(
@@ -155,8 +168,8 @@ def _request(asked: Asked, upload: Upload, header: Header, spec: MapSpec) -> Req
         spec=spec,
         shape=header.shape,
         affine=affine,
-        spacing=asked.spacing,
-        voxels=header.voxels,
+        spacing=asked.spacing if header.affine is None else None,
+        bytes=header.bytes,
         replace=asked.replace,
     )
 
@@ -167,6 +180,12 @@ def _is_current(request: Request, dataset: Dataset, record: CaseRecord | None) -
         image = dataset.held_image(request.case) if record is None else record.image
         return image is not None and image.sha256 == request.sha256
     return record is not None and record.id == request.id and _same_spacing(request, record)
+
+
+def _must_mend(request: Request, dataset: Dataset, record: CaseRecord | None) -> bool:
+    """Whether what is published is damaged, and `request` may put it right."""
+    mends = request.replace or request.kind is Kind.IMAGE
+    return mends and record is not None and not dataset.is_sound(request.case)
 
 
 def _same_spacing(request: Request, record: CaseRecord) -> bool:

@@ -15,7 +15,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from api.dependencies import JobId, JobsOf
 from api.models import JobList
 from api.problems import responses
-from dmapsvc.errors import Conflict, NotFound
+from dmapsvc.errors import Busy, Conflict, NotFound
 from dmapsvc.jobs import Job, State
 from dmapsvc.jobs.engine import Jobs
 
@@ -84,17 +84,23 @@ async def follow_job(job: JobId, jobs: JobsOf) -> EventSourceResponse:
     return EventSourceResponse(_events(jobs, first), ping=HEARTBEAT)
 
 
-@router.delete("/{job}", summary="Cancel a job", responses=responses(NotFound, Conflict))
+@router.delete("/{job}", summary="Cancel a job", responses=responses(NotFound))
 def cancel_job(job: JobId, jobs: JobsOf) -> Job:
-    """Cancel a job that waits or runs; one that ended stays as it is."""
+    """Cancel a job that waits or runs; one that ended stays as it is. Its upload is kept for a retry."""
     return jobs.cancel(job)
 
 
 @router.post(
-    "/{job}/retry", status_code=202, summary="Run a job again", responses=responses(NotFound, Conflict)
+    "/{job}/retry",
+    status_code=202,
+    summary="Run a job again",
+    responses=responses(NotFound, Conflict, Busy),
 )
 def retry_job(job: JobId, jobs: JobsOf) -> Job:
-    """Run a failed or cancelled job again, from the upload it still has."""
+    """Run a failed or cancelled job again, from its upload.
+
+    That is kept until a newer one of the case is accepted, unless the file itself was at fault.
+    """
     return jobs.retry(job)
 
 

@@ -9,11 +9,12 @@ import logging
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from dmapsvc.errors import Damaged, NotFound
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import CaseRecord, Dataset
+from dmapsvc.store import CaseRecord, Dataset, Reader
 
 _SUFFIX = ".zarr"
 _log = logging.getLogger("api")
@@ -24,27 +25,37 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.changing = threading.Lock()
-        """Held while it is decided which spec a dataset has, and a job is accepted under it."""
+        self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._finding_lock = threading.Lock()
 
-    def datasets(self) -> list[Dataset]:
+    def changing(self, name: str) -> threading.Lock:
+        """Held while it is decided which spec the dataset `name` has, and a job is accepted under it."""
+        with self._finding_lock:
+            return self._locks.setdefault(name, threading.Lock())
+
+    def datasets(self) -> list[Reader]:
         """Every dataset, sorted by name; one that cannot be read is left out and logged."""
         found = []
         for path in sorted(self._settings.store.glob(f"[!.]*{_SUFFIX}")):
             try:
-                found.append(self.open(path.name.removesuffix(_SUFFIX)))
+                found.append(self.read(path.name.removesuffix(_SUFFIX)))
             except (Damaged, NotFound) as error:  # NotFound: deleted this moment
                 _log.warning("%s", error.detail)
         return found
 
+    def read(self, name: str) -> Reader:
+        """The dataset `name`, only to be read: waits for nobody who changes it; raises NotFound, Damaged."""
+        try:
+            return Dataset(self._path(name))  # which lists its cases only when asked, unlike Reader.local
+        except NotFound:
+            raise _no_dataset(name) from None
+
     def open(self, name: str) -> Dataset:
-        """The dataset `name`; raises NotFound, Damaged."""
+        """The dataset `name`, to be changed; raises NotFound, Damaged."""
         try:
             return Dataset.open(self._path(name), staging=self._settings.staging / name)
         except NotFound:  # whose words name a folder of this machine
-            raise NotFound(
-                f"dataset {name!r}", "there is none of that name", "GET /v1/datasets lists them"
-            ) from None
+            raise _no_dataset(name) from None
 
     def find(self, name: str) -> Dataset | None:
         """The dataset `name`, or None."""
@@ -64,6 +75,10 @@ class Library:
 
     def _path(self, name: str) -> Path:
         return self._settings.store / f"{name}{_SUFFIX}"
+
+
+def _no_dataset(name: str) -> NotFound:
+    return NotFound(f"dataset {name!r}", "there is none of that name", "GET /v1/datasets lists them")
 
 
 def record_of(dataset: Dataset | None, case: str, *, even_damaged: bool = False) -> CaseRecord | None:

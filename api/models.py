@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 
 from dmapsvc.jobs import Job
 from dmapsvc.region import Region
+from dmapsvc.spec import LARGEST_LABEL
 
 Triple = tuple[float, float, float]
 Affine = list[tuple[float, float, float, float]]
 # A spec's labels are checked by MapSpec, whose words are better than a validator's.
-AnyLabel = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 2**32 - 1})]
+AnyLabel = Annotated[Any, WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LARGEST_LABEL})]
+Label = Annotated[int, Field(ge=1, le=LARGEST_LABEL)]
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 
@@ -41,7 +43,7 @@ class DatasetWanted(BaseModel):
     )
 
     spec: Spec = Field(default_factory=lambda: Spec())
-    names: dict[int, LabelName] = Field(default_factory=dict, description="Names of labels, by value.")
+    names: dict[Label, LabelName] = Field(default_factory=dict, description="Names of labels, by value.")
 
 
 class DatasetBody(BaseModel):

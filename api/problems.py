@@ -7,12 +7,15 @@ of those.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
+import sqlite3
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -33,9 +36,13 @@ _HINTS = {
 
 
 class RangeNotSatisfiable(DmapsvcError):
-    """A byte range outside the file."""
+    """A byte range outside the file, which has `size` bytes."""
 
     status = 416
+
+    def __init__(self, found: str, wanted: str = "", remedy: str = "", *, size: int = 0) -> None:
+        super().__init__(found, wanted, remedy)
+        self.size = size
 
 
 class NotReady(DmapsvcError):
@@ -56,6 +63,9 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _routing)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(OSError, _file_system)
+    app.add_exception_handler(sa.exc.OperationalError, _database)
+    app.add_exception_handler(sa.exc.TimeoutError, _database)  # every connection of the pool is in use
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -85,7 +95,13 @@ async def _expected(_: Request, error: Exception) -> Response:
     problem = error.problem
     if problem.status >= 500:
         _log.warning("%s: %s", problem.title, problem.detail)
-    return answer(problem, {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else None)
+    return answer(problem, _headers(error))
+
+
+def _headers(error: DmapsvcError) -> dict[str, str]:
+    if isinstance(error, RangeNotSatisfiable):
+        return {"Content-Range": f"bytes */{error.size}"}
+    return {"Retry-After": str(RETRY_AFTER)} if error.status == 503 else {}
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
@@ -111,6 +127,28 @@ async def _routing(request: Request, error: Exception) -> Response:
 
 async def _gone(_: Request, __: Exception) -> Response:
     return Response(status_code=400)  # nobody reads it: the client hung up before its request was whole
+
+
+async def _file_system(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return await _expected(request, _disk_full())
+
+
+async def _database(request: Request, error: Exception) -> Response:
+    _log.warning("the database failed", exc_info=error)
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return await _expected(request, _disk_full())
+    return await _expected(request, NotReady("the database does not answer", remedy="Try again later"))
+
+
+def _disk_full() -> DiskFull:
+    return DiskFull(
+        "the service could not keep what it was sent or has made",
+        remedy="Make room in the service's data folder and try again",
+    )
 
 
 async def _unexpected(request: Request, _: Exception) -> Response:

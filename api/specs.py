@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dmapsvc.errors import BadSpec, Conflict
-from dmapsvc.jobs import Kind, State
-from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import Dataset
 
@@ -28,18 +26,9 @@ def chosen_spec(
 def spec_conflict(dataset: Dataset, asked: MapSpec) -> Conflict:
     """That `dataset` has another spec than was `asked` for."""
     return Conflict(
-        f"dataset {dataset.name!r} has {_words(dataset.spec)}, asked was {_words(asked)}",
+        f"dataset {dataset.name!r} has {dataset.spec}, asked was {asked}",
         "a dataset has one spec",
         "Leave labels and units out, or use another dataset",
-    )
-
-
-def has_live_masks(jobs: Jobs, dataset: str) -> bool:
-    """Whether a mask of the dataset waits or is being mapped."""
-    return any(
-        job.kind is Kind.MASK
-        for state in (State.QUEUED, State.RUNNING)
-        for job in jobs.list(dataset=dataset, state=state).jobs
     )
 
 
@@ -54,8 +43,3 @@ def parse_spacing(text: str | None) -> Spacing | None:
             f"spacing {text[:60]!r}", "wanted three lengths in mm, z,y,x", "Like 0.7,0.36,0.36"
         ) from None
     return z, y, x
-
-
-def _words(spec: MapSpec) -> str:
-    labels = "all labels" if spec.labels is None else f"labels {','.join(map(str, spec.labels))}"
-    return f"{labels} in {spec.units}"

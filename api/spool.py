@@ -6,12 +6,11 @@ Knows nothing of masks or jobs; the bytes never lie in memory whole.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +18,6 @@ from typing import BinaryIO
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
-from api.problems import DiskFull
 from dmapsvc.errors import BadInput, TooLarge
 
 BLOCK = 2**20  # bytes hashed and written at once: few enough to be light, enough to make threads worth it
@@ -27,11 +25,11 @@ _PART = ".part"  # a body that no job has taken over yet
 
 
 class Upload:
-    """A whole body: `path` on disk and `sha256`, 64 hexadecimal digits."""
+    """A body: `path` on disk and, once it is whole, `sha256`, 64 hexadecimal digits."""
 
-    def __init__(self, path: Path, sha256: str) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.sha256 = sha256
+        self.sha256 = ""
         self._kept = False
 
     @property
@@ -59,22 +57,18 @@ async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[U
     """The body of `request` as a file in `folder`, safe on disk; removed when the block ends unless kept.
 
     Raises TooLarge for a body of more than `limit` bytes, as soon as that is known; BadInput for a body that
-    its sender compressed; DiskFull.
+    its sender compressed.
     """
     _check_headers(request, limit)
-    part = folder / f"{uuid.uuid4().hex}{_PART}"
-    try:
-        with _naming_full_disk(), part.open("xb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # tells `sweep` that this process lives
-            sha256 = await _copy(request, file, limit)
-            await run_in_threadpool(os.fsync, file.fileno())
-        upload = Upload(part, sha256)
+    part, file = _open_part(folder)
+    upload = Upload(part)
+    with file:  # open, and so locked, until the file has its name or is gone
         try:
+            upload.sha256 = await _copy(request, file, limit)
+            await run_in_threadpool(os.fsync, file.fileno())
             yield upload
         finally:
             upload.discard()
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:
@@ -83,6 +77,18 @@ def sweep(folder: Path) -> None:
         with contextlib.suppress(OSError), part.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while an upload goes on
             part.unlink(missing_ok=True)
+
+
+def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
+    """A new file and its path; its lock tells `sweep` that this process lives."""
+    while True:
+        part = folder / f"{uuid.uuid4().hex}{_PART}"
+        file = part.open("xb")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # swept before it was locked
+            if os.path.samestat(os.fstat(file.fileno()), part.stat()):
+                return part, file
+        file.close()
 
 
 async def _copy(request: Request, file: BinaryIO, limit: int) -> str:
@@ -123,19 +129,6 @@ def _too_large(size: str, limit: int) -> TooLarge:
         f"this service takes at most {limit}",
         "Compress the file, or raise DMAPSVC_MAX_BODY",
     )
-
-
-@contextlib.contextmanager
-def _naming_full_disk() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            "the body could not be kept: the disk is full",
-            remedy="Make room in the service's data folder and send it again",
-        ) from None
 
 
 def _sync_folder(folder: Path) -> None:

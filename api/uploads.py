@@ -120,7 +120,8 @@ async def _take(request: Request, intake: Intake, asked: Asked) -> Accepted:
 
 def _tell(response: Response, accepted: Accepted) -> Job:
     response.status_code = 200 if accepted.published else 202
-    response.headers["location"] = f"/v1/jobs/{accepted.job.id}"
+    if accepted.job.run:  # what this service's queue never ran has no address
+        response.headers["location"] = f"/v1/jobs/{accepted.job.id}"
     return accepted.job
 
 

@@ -80,14 +80,15 @@ def _answer(request: Request, file: BinaryIO, wanted: str | None) -> Response:
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     begin, end, status = 0, size, 200
-    if wanted is not None and request.headers.get("if-range", tag) == tag:
+    head = request.method == "HEAD"  # for which a Range means nothing (RFC 9110, 14.2)
+    if wanted is not None and not head and request.headers.get("if-range", tag) == tag:
         part = byte_range(wanted, size)
         if part is not None:
             (begin, end), status = part, 206
             headers["content-range"] = f"bytes {begin}-{end - 1}/{size}"
     kind = "application/json" if request.url.path.endswith("/zarr.json") else "application/octet-stream"
-    if request.method == "HEAD":
-        headers["content-length"] = str(end - begin)
+    if head:
+        headers["content-length"] = str(size)
         return Response(status_code=status, headers=headers, media_type=kind)
     return FileAnswer(file, begin, end, status_code=status, headers=headers, media_type=kind)
 
@@ -109,7 +110,9 @@ def byte_range(text: str, size: int) -> tuple[int, int] | None:
     else:
         begin, end = int(first), min(int(last) + 1, size) if last else size
     if begin >= end:
-        raise RangeNotSatisfiable(f"bytes {span.strip()} of {size}", "a range begins inside the file")
+        raise RangeNotSatisfiable(
+            f"bytes {span.strip()} of {size}", "a range begins inside the file", size=size
+        )
     return begin, end
 
 

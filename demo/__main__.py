@@ -16,12 +16,13 @@ from demo import cases, phantom
 from demo.service import Service
 from dmapsvc.cli.output import Meter, print_table, region_maxima, seconds_by_stage
 from dmapsvc.client import Client
-from dmapsvc.errors import DmapsvcError
+from dmapsvc.errors import Conflict, DmapsvcError
 from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.pipeline import CaseFile
 from dmapsvc.spec import MapSpec
 
 DATASET = "knees"
+MARK = "made-by-demo.txt"  # so that only folders of a demo are ever replaced
 
 
 def main() -> int:
@@ -32,6 +33,9 @@ def main() -> int:
     except DmapsvcError as error:
         print(f"error: {error.detail}", file=sys.stderr)
         return 2 if error.permanent else 1
+    except RuntimeError as error:  # the service did not start, and says why
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; nothing runs on", file=sys.stderr)
         return 130
@@ -50,10 +54,10 @@ def _arguments() -> argparse.Namespace:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    out: Path = arguments.out
-    shutil.rmtree(out, ignore_errors=True)
+    spec = MapSpec.parse(arguments.labels)
+    out = _emptied(arguments.out)
     with tempfile.TemporaryDirectory() as folder:
-        found, spec, names = _input(arguments, Path(folder))
+        found, names = _input(arguments.data, Path(folder))
         with Service((out / "data").resolve()) as service, Client(service.url) as client:
             _say(f"The service runs at {service.url}; its data are in {service.data}")
             client.create_dataset(DATASET, spec, names)
@@ -62,19 +66,32 @@ def _run(arguments: argparse.Namespace) -> None:
             location = f"{service.url}/v1/datasets/{DATASET}"
             _draw(location, out / "phi.png")
             _train(location, out / "vnet.pt", arguments.steps)
-    _say_what_next(out)
+    _say_what_next(out / "data" / "store" / f"{DATASET}.zarr", found[0].case)
 
 
-def _input(arguments: argparse.Namespace, folder: Path) -> tuple[list[CaseFile], MapSpec, dict[int, str]]:
-    """The files to upload, the map to ask for, and the names of its labels."""
-    if arguments.data is None:
+def _emptied(out: Path) -> Path:
+    """The folder `out`, new; what an earlier demo left there is kept beside it, and anything else untouched."""
+    previous = out.with_name(f"{out.name}.previous")
+    for folder in (out, previous):
+        if folder.exists() and not (folder / MARK).exists():
+            raise Conflict(f"{folder} was not made by a demo", remedy="Choose another folder with --out")
+    if out.exists():
+        shutil.rmtree(previous, ignore_errors=True)
+        out.rename(previous)
+        _say(f"What the last demo made is in {previous} now")
+    out.mkdir(parents=True)
+    (out / MARK).write_text("Made by `make demo`, which replaces this folder when it is run again.\n")
+    return out
+
+
+def _input(data: str | None, folder: Path) -> tuple[list[CaseFile], dict[int, str]]:
+    """The files to upload, and the names of their labels."""
+    if data is None:
         _say(f"Generating {cases.KNEES} knee-like volumes with three bones each, and their images")
-        found = _shown("generating", cases.generated(folder), cases.KNEES)
-        return found, MapSpec.parse(arguments.labels or ",".join(map(str, phantom.NAMES))), phantom.NAMES
-    spec = MapSpec.parse(arguments.labels)
-    found = cases.given(arguments.data)
+        return _shown("generating", cases.generated(folder), cases.KNEES), phantom.NAMES
+    found = cases.given(data)
     _say("The label files come without images: drawing MR-like ones from the labels, for this demo only")
-    return _shown("drawing", cases.rendered(found, folder), len(found)), spec, {}
+    return _shown("drawing", cases.rendered(found, folder), len(found)), {}
 
 
 def _shown(what: str, files: Iterable[CaseFile], total: int) -> list[CaseFile]:
@@ -162,18 +179,17 @@ def _train(location: str, checkpoint: Path, steps: int) -> None:
     _say(f"A small V-Net, trained {steps} steps on patches streamed from the service: {checkpoint}")
 
 
-def _say_what_next(out: Path) -> None:
-    store = out / "data" / "store" / f"{DATASET}.zarr"
+def _say_what_next(store: Path, case: str) -> None:
     _say(
         f"""
-What to try next (with .venv/bin on the PATH):
+What to try next, after `. .venv/bin/activate`:
   dmapsvc info {store}
   dmapsvc check {store}
-  dmapsvc view {store} <case> -o fig.png
+  dmapsvc view {store} {case} -o fig.png
   dmapsvc precompute LABELS_FOLDER maps.zarr --labels 5,6,7     your own masks, no server
   make serve                                                    the service, and then
   dmapsvc submit LABELS_FOLDER --dataset mine --labels 5,6,7 --wait
-  dmapsvc train {store} -o vnet.pt --steps 1000"""
+  dmapsvc train {store} -o vnet.pt --patch 32,64,64 --width 4"""
     )
 
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -23,6 +24,8 @@ Units = Literal["voxel", "mm"]
 Spacing = tuple[float, float, float]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_ZARR_NODE = "zarr.json"  # the dataset's own metadata, beside its cases; v2's all begin with '.'
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,10 @@ class MapSpec:
             raise BadSpec(f"units {self.units!r}", "wanted 'voxel' or 'mm'")
         if self.labels is not None:
             _check_labels(self.labels)
+
+    def __str__(self) -> str:
+        labels = "all labels" if self.labels is None else f"labels {','.join(map(str, self.labels))}"
+        return f"{labels} in {self.units}"
 
     @classmethod
     def parse(cls, labels: str | None = None, units: str = "voxel") -> MapSpec:
@@ -101,6 +108,12 @@ def map_id(*, dataset: str, case: str, mask_sha256: str, spec: MapSpec) -> str:
 
 def check_name(name: str, what: str) -> str:
     """`name` itself if a `what` (dataset or case) may be called so; raises BadName."""
+    if what == "case" and name.lower() == _ZARR_NODE:
+        raise BadName(
+            f"case name {name!r}",
+            "a dataset keeps its own metadata under that name",
+            "Choose another name for the case",
+        )
     if _NAME.fullmatch(name):
         return name
     shown = name if len(name) <= 60 else f"{name[:60]}… ({len(name)} characters)"
@@ -132,14 +145,16 @@ def _parse_labels(text: str | None) -> tuple[int, ...] | None:
 
 
 def _parse_label(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        value = "not whole" if _is_number(text) else "no number"
-        raise BadSpec(f"label {text!r} is {value}", "labels are whole numbers, like 5,6,7") from None
+    if _WHOLE.fullmatch(text):
+        with suppress(ValueError):  # too long for int()
+            return int(text)
+    value = "not whole" if _is_number(text) else "no number"
+    raise BadSpec(f"label {text!r} is {value}", "labels are whole numbers, like 5,6,7")
 
 
 def _is_number(text: str) -> bool:
+    if "_" in text or not text.isascii():  # what Python takes for digits, and people do not
+        return False
     try:
         return math.isfinite(float(text))
     except ValueError:

@@ -16,6 +16,10 @@ def test_parse_keeps_the_order_of_the_labels() -> None:
     assert MapSpec.parse("7, 5,6", "mm") == MapSpec(labels=(7, 5, 6), units="mm")
 
 
+def test_a_sign_and_leading_zeros_are_part_of_a_number() -> None:
+    assert MapSpec.parse("+5,007").labels == (5, 7)
+
+
 @pytest.mark.parametrize("text", [None, "", "all"])
 def test_no_labels_means_every_value(text: str | None) -> None:
     assert MapSpec.parse(text).labels is None
@@ -31,6 +35,10 @@ def test_no_labels_means_every_value(text: str | None) -> None:
         ("femur", "no number"),
         (str(LARGEST_LABEL + 1), str(LARGEST_LABEL)),
         (",", "no number"),
+        ("5_0", "no number"),
+        ("\u0665", "no number"),
+        ("5 0", "no number"),
+        ("9" * 5000, "no number"),
     ],
 )
 def test_a_label_that_cannot_be_one_is_refused(text: str, said: str) -> None:
@@ -96,4 +104,17 @@ def test_names_that_may_be(name: str) -> None:
 )
 def test_names_that_may_not(name: str) -> None:
     with pytest.raises(BadName, match="case name"):
+        check_name(name, "case")
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "ZARR.json", "Zarr.Json"])
+def test_no_case_may_lie_where_the_dataset_keeps_its_own_metadata(name: str) -> None:
+    with pytest.raises(BadName, match="metadata"):
+        check_name(name, "case")
+    assert check_name(name, "dataset") == name
+
+
+@pytest.mark.parametrize("name", [".zgroup", ".zarray", ".zattrs", ".zmetadata", "__zarr"])
+def test_no_case_may_have_a_name_that_zarr_keeps_for_itself(name: str) -> None:
+    with pytest.raises(BadName):
         check_name(name, "case")

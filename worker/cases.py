@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -10,9 +11,19 @@ from dmapsvc.errors import Conflict, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.maps import penalty_map
-from dmapsvc.pipeline import run_case, run_image
+from dmapsvc.pipeline import memory_needed, run_case, run_image
 from dmapsvc.settings import Settings
 from dmapsvc.store import Dataset
+
+
+def memory_of(request: Request, backend: str) -> int:
+    """Bytes of memory that running `request` takes, with a backend of `maps`."""
+    return memory_needed(
+        "image" if request.kind is Kind.IMAGE else "labels",
+        voxels=math.prod(request.shape),
+        bytes=request.bytes,
+        backend=backend,
+    )
 
 
 class Cases:

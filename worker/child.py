@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from functools import partial
 
 from dmapsvc.errors import DmapsvcError
 from dmapsvc.settings import Settings
@@ -41,13 +42,12 @@ def main() -> None:
 def _serve(settings: Settings, stop: threading.Event) -> int:
     # Imported here, not above, so that a signal during these slow imports is ignored already.
     from dmapsvc.jobs.executor import Executor
-    from dmapsvc.pipeline import bytes_per_voxel
-    from worker.cases import Cases
+    from worker.cases import Cases, memory_of
 
     cases = Cases(settings)
     try:
         backend = cases.warm_up()
-        executor = Executor(settings, cases.run, bytes_per_voxel=bytes_per_voxel(backend))
+        executor = Executor(settings, cases.run, memory=partial(memory_of, backend=backend))
     except DmapsvcError as error:
         print(f"worker: {error}", file=sys.stderr)
         return CANNOT_START

@@ -13,7 +13,7 @@ from dmapsvc.errors import BadInput
 
 
 def command(
-    store: Annotated[Path, typer.Argument(metavar="STORE", help="A local dataset, like knees.zarr.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A local dataset, like knees.zarr.")],
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="Check this case only.")] = None,
 ) -> None:
     """Check that a dataset holds what it promises.
@@ -28,9 +28,13 @@ def command(
     """
     from dmapsvc.store import Dataset, check
 
-    if str(store).startswith(("http:", "https:")):
-        raise BadInput(str(store), "check reads a local dataset", "Run it where the dataset lies")
-    dataset = Dataset.open(store)
+    if "://" in store:
+        raise BadInput(
+            store,
+            "check reads a local dataset, no service's",
+            "Where the dataset lies, run `dmapsvc check FOLDER.zarr`",
+        )
+    dataset = Dataset.open(Path(store))
     cases = [case] if case else dataset.cases()
     turns = count()
     findings = 0

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dmapsvc.cli.output import print_fields, print_json, print_table, region_maxima
+from dmapsvc.cli.output import (
+    label_list,
+    plural,
+    print_fields,
+    print_json,
+    print_table,
+    region_maxima,
+    unit_word,
+)
 
 if TYPE_CHECKING:
     from dmapsvc.store import Reader
@@ -47,7 +55,8 @@ def _service(server: str, as_json: bool) -> None:
     if as_json:
         print_json(datasets)
         return
-    rows = [(data["name"], _labels(data["spec"]), data["spec"]["units"], data["cases"]) for data in datasets]
+    specs = [(data, data["spec"]) for data in datasets]
+    rows = [(data["name"], label_list(spec["labels"]), spec["units"], data["cases"]) for data, spec in specs]
     print_table(("dataset", "labels", "units", "cases"), rows)
 
 
@@ -77,8 +86,9 @@ def _dataset(dataset: Reader, as_json: bool) -> None:
     if not cases:
         return
     print()
+    distances = f"largest distances ({unit_word(dataset.spec.units)})"
     print_table(
-        ("case", "shape z,y,x", "spacing mm", "image", "largest distances", "backend", "revision"),
+        ("case", "shape z,y,x", "spacing mm", "image", distances, "backend", "revision"),
         [
             (
                 case,
@@ -100,6 +110,7 @@ def _case(dataset: Reader, case: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": case, **data})
         return
+    unit = unit_word(record.spec.units)
     fields: dict[str, Any] = {
         "case": case,
         "shape z,y,x": record.shape,
@@ -107,17 +118,19 @@ def _case(dataset: Reader, case: str, as_json: bool) -> None:
         "labels": _labels(data["spec"]),
         "units": record.spec.units,
         "absent labels": record.absent,
-        "image": f"{record.image.dtype}, {record.image.channels} channels" if record.image else None,
+        "image": f"{record.image.dtype}, {plural(record.image.channels, 'channel')}"
+        if record.image
+        else None,
         "backend": record.backend,
         "revision": record.revision,
-        "largest error": record.quantisation.max_error,
+        "largest error": f"{record.quantisation.max_error:.4g} {unit} (of the stored 16-bit values)",
         "published": record.published,
         "mask sha256": record.mask_sha256,
     }
     print_fields(fields)
     print()
     print_table(
-        ("value", "name", "voxels", "largest distance", "mean Φ"),
+        ("value", "name", "voxels", f"largest distance ({unit})", f"mean Φ ({unit})"),
         [
             (
                 region.value,

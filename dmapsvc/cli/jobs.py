@@ -56,6 +56,8 @@ def command(
             return
         found = client.job(_whole_id(client, job))
         if cancel:
+            if found.ended is not None:
+                typer.echo(f"nothing was cancelled: the job is {found.state}", err=True)
             found = client.cancel(found.id)
         if retry:
             found = client.retry(found.id)
@@ -67,7 +69,7 @@ def command(
 
 
 def _list(jobs: Iterator[Job]) -> None:
-    columns = ("job", "dataset", "case", "kind", "state", "stage", "percent", "position", "why")
+    columns = ("job", "dataset", "case", "kind", "state", "created", "stage", "percent", "position", "why")
     rows = [
         (
             job.id[:12],
@@ -75,6 +77,7 @@ def _list(jobs: Iterator[Job]) -> None:
             job.case,
             job.kind,
             job.state,
+            f"{job.created.astimezone():%Y-%m-%d %H:%M}" if job.created else None,
             job.stage,
             f"{job.percent:.0f}",
             job.position,

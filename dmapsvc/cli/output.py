@@ -19,6 +19,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
+SHOWN_REGIONS = 6  # of a case, in one cell of a table
+SHOWN_LABELS = 12  # of a dataset, likewise
 RATE_SECONDS = 30.0  # the rate is that of the last so many: what was skipped at the start soon counts no more
 
 Row = Sequence[object]
@@ -53,12 +55,35 @@ def print_fields(fields: dict[str, object]) -> None:
         print(f"{name.ljust(width)}  {_cell(value)}")
 
 
+def unit_word(units: str) -> str:
+    """'voxels' or 'mm', as a spec's unit stands behind a distance."""
+    return "voxels" if units == "voxel" else units
+
+
 def region_maxima(regions: Iterable[dict[str, Any]], names: dict[int, str] | None = None) -> str:
-    """'background: 206.7, femur: 51.9': the largest distance in each region, of regions as JSON."""
+    """'background: 206.7, femur: 51.9': the largest distance in each region, of regions as JSON.
+
+    Of many regions, those with the largest distances and the number of the others.
+    """
     names = {0: "background", **(names or {})}
-    return ", ".join(
-        f"{names.get(region['value'], region['value'])}: {region['maximum']:.4g}" for region in regions
-    )
+    shown = regions = list(regions)
+    if len(regions) > SHOWN_REGIONS:
+        shown = sorted(regions, key=lambda region: -float(region["maximum"]))[:SHOWN_REGIONS]
+    words = [f"{names.get(region['value'], region['value'])}: {region['maximum']:.4g}" for region in shown]
+    return _cut(words, len(regions))
+
+
+def label_list(labels: Sequence[int] | None) -> str:
+    """'5,6,7', 'all', or the first few of many labels and the number of the others."""
+    if labels is None:
+        return "all"
+    return _cut([str(label) for label in labels[:SHOWN_LABELS]], len(labels), ",")
+
+
+def without_labels(regions: Iterable[Sequence[int]]) -> str:
+    """'; 1 case has no label at all', for the values of each case's regions; '' if there is no such case."""
+    count = sum(not any(values) for values in regions)
+    return f"; {plural(count, 'case')} {'has' if count == 1 else 'have'} no label at all" if count else ""
 
 
 def seconds_by_stage(seconds: Mapping[str, float]) -> str:
@@ -69,6 +94,25 @@ def seconds_by_stage(seconds: Mapping[str, float]) -> str:
 def plural(count: int, noun: str) -> str:
     """'1 case', '2 cases'."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+class Notes:
+    """The notes of many cases: one that several share is told once."""
+
+    def __init__(self) -> None:
+        self._titles: dict[str, list[str]] = {}
+
+    def add(self, title: str, notes: Iterable[str]) -> None:
+        """Keep the notes of a case, which lines about it call `title`."""
+        for note in notes:
+            self._titles.setdefault(note, []).append(title)
+
+    def lines(self) -> list[str]:
+        """'a: note' for a note of one case, 'note (3 cases)' for one of several."""
+        return [
+            f"{titles[0]}: {note}" if len(titles) == 1 else f"{note} ({plural(len(titles), 'case')})"
+            for note, titles in self._titles.items()
+        ]
 
 
 class Meter:
@@ -82,6 +126,7 @@ class Meter:
         self._console = Console(stderr=True, highlight=False)
         self._what, self._total, self._unit = what, total, unit
         self._seen: deque[tuple[float, float]] = deque()  # when, how much was done: for the rate of late
+        self._start: float | None = None  # how much was done when this began
         self._told = time.monotonic()
         self._bar: Progress | None = None
         if self._console.is_terminal and not self._console.is_dumb_terminal:
@@ -111,6 +156,7 @@ class Meter:
         """`done` of the total is done; `note` says what is going on."""
         now = time.monotonic()
         self._seen.append((now, done))
+        self._start = done if self._start is None else self._start
         while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
             self._seen.popleft()
         self._total = total or self._total
@@ -130,14 +176,14 @@ class Meter:
         self._console.print(Text(line.rstrip()), soft_wrap=True)
 
     def counts(self) -> str:
-        """What is done, of how much, the rate of late, and the time left."""
+        """What is done, of how much, the rate of late, and, once a first unit ended, the time left."""
         first, before = self._seen[0] if self._seen else (0.0, 0.0)
         done = self._seen[-1][1] if self._seen else 0.0
         parts = [_amount(done, self._total, self._unit)]
         rate = (done - before) / max(time.monotonic() - first, 1e-6)
         if rate > 0:
             parts.append(_rate(rate, self._unit))
-            if self._total:
+            if self._total and done - (self._start or 0.0) >= 1:
                 parts.append(f"{timedelta(seconds=round(max(self._total - done, 0.0) / rate))} left")
         return ", ".join(parts)
 
@@ -163,6 +209,12 @@ def _rate(rate: float, unit: str) -> str:
     if 0 < rate < 1:
         return f"{1 / rate:.1f} s each"
     return f"{rate:.1f}/s"
+
+
+def _cut(shown: Sequence[str], count: int, comma: str = ", ") -> str:
+    """The words of `shown`, and how many of `count` are not among them."""
+    more = f" … and {count - len(shown)} more" if count > len(shown) else ""
+    return comma.join(shown) + more
 
 
 def _cell(value: Any) -> str:

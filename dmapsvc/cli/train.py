@@ -9,10 +9,11 @@ import typer
 
 from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.output import Meter
-from dmapsvc.errors import DmapsvcError
+from dmapsvc.errors import BadInput, DmapsvcError
 
 if TYPE_CHECKING:
     from dmapsvc.train.loop import Step
+    from dmapsvc.train.settings import TrainSettings
 
 
 def command(
@@ -69,20 +70,44 @@ def command(
         workers=workers,
         device=device,  # type: ignore[arg-type]  # checked there
     )
+    where = f"training on {_device(settings)}, checkpoint {out}"
     with Meter("train", steps, "steps") as meter:
-        shown = _Shown(meter)
-        train(settings, shown)
+        shown = _Shown(meter, where)
+        try:
+            train(settings, shown)
+        except KeyboardInterrupt:
+            meter.say(_saved(out))
+            raise
     typer.echo(f"{out}: {shown.last or f'it has its {steps} steps already'}")
 
 
-class _Shown:
-    """Shows each step, and keeps what the last was like."""
+def _device(settings: TrainSettings) -> str:
+    """'cpu' or 'cuda', whichever the training takes; raises BadInput for CUDA where there is none."""
+    import torch
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    there = torch.cuda.is_available()
+    if settings.device == "cuda" and not there:
+        raise BadInput("--device cuda", "PyTorch sees no CUDA device here", "Take --device auto or cpu")
+    return "cuda" if there and settings.device != "cpu" else "cpu"
+
+
+def _saved(out: Path) -> str:
+    """At which step a training that was stopped is kept."""
+    from dmapsvc.train.checkpoint import Checkpoint
+
+    return f"saved at step {Checkpoint.load(out).step} in {out}" if out.exists() else "no step to save yet"
+
+
+class _Shown:
+    """Says once that it goes, and `where`; shows each step, and keeps what the last was like."""
+
+    def __init__(self, meter: Meter, where: str) -> None:
+        self._meter, self._where = meter, where
         self.last = ""
 
     def __call__(self, step: Step) -> None:
+        if not self.last:
+            self._meter.say(self._where)
         now = f"loss {step.loss:.4f}, {step.patches_per_second:.1f} patches/s"
         self.last = f"step {step.step} of {step.steps}, {now}"
         self._meter.show(step.step, now)

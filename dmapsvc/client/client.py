@@ -93,8 +93,7 @@ class Client:
         params: dict[str, str] = {"replace": "true"} if replace else {}
         if spec is not None:
             params["units"] = spec.units
-            if spec.labels is not None:
-                params["labels"] = ",".join(map(str, spec.labels))
+            params["labels"] = "all" if spec.labels is None else ",".join(map(str, spec.labels))
         return self._upload(f"{case_path(dataset, case)}/mask", path, params, spacing, progress)
 
     def put_image(
@@ -149,7 +148,7 @@ class Client:
         return parse_job(self._wire.json("DELETE", job_path(job_id)))
 
     def retry(self, job_id: str) -> Job:
-        """Run a failed or cancelled job again."""
+        """Run a failed or cancelled job again, from its upload; a ServerProblem if that is gone."""
         return parse_job(self._wire.json("POST", f"{job_path(job_id)}/retry"))
 
     # downloads
@@ -189,7 +188,7 @@ class Client:
     ) -> Job:
         params = {**params, "filename": os.fsencode(file.name).decode(errors="replace")}
         if spacing is not None:
-            params["spacing"] = ",".join(f"{side:g}" for side in spacing)
+            params["spacing"] = ",".join(repr(float(side)) for side in spacing)
         with open_body(file) as body:
             size = os.fstat(body.fileno()).st_size
             headers = {"content-type": "application/octet-stream", "content-length": str(size)}

@@ -86,7 +86,7 @@ class Wire:
         except (httpx.ConnectError, httpx.ConnectTimeout):
             raise ServerUnreachable(
                 f"{self.server}: no server answers there",
-                remedy="Start it with `make serve`, or name another with --server",
+                remedy="Start the service (`make serve`), or see that the URL is right",
             ) from None
         except httpx.TimeoutException:
             raise ServerUnreachable(

@@ -19,9 +19,9 @@ from dbos import DBOSClient
 from dbos import error as engine_error
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
-from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, stop
+from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, same_of, stop
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
-from dmapsvc.jobs.record import Job, Page, Request, State
+from dmapsvc.jobs.record import Job, Kind, Page, Request, State
 from dmapsvc.jobs.table import LIVE, Row, job_of, positions, runs
 from dmapsvc.settings import Settings
 
@@ -65,14 +65,14 @@ class Jobs:
         """The job of `request`, and whether a run was made for it, which then owns the file in the spool.
 
         A run of the same job that has not ended is that job; else it runs (again). Another mask of the case
-        that has not ended is Conflict, or is cancelled if `request.replace`; another image is cancelled.
+        that has not ended, or the same one with another spacing, is Conflict, or is cancelled if
+        `request.replace`; another image is cancelled.
         `published_revision` is the case's in the store. Raises Busy when the queue is full.
         """
         with writing(self._engine) as connection:
             rivals = rivals_of(connection, request)
-            for row in rivals:
-                if row.job == request.id:
-                    return self._job(connection, row), False
+            if (same := same_of(request, rivals)) is not None:
+                return self._job(connection, same), False
             job, spent = self._accept(connection, request, rivals, published_revision)
         self._clear(rivals, spent)
         return job, True
@@ -114,6 +114,12 @@ class Jobs:
             rows = connection.execute(query.order_by(runs.c.seq.desc())).all()
             return [self._job(connection, row) for row in rows]
 
+    def has_live(self, dataset: str, kind: Kind) -> bool:
+        """Whether a job of this kind for any case of the dataset has not ended."""
+        found = sa.exists().where(runs.c.dataset == dataset, runs.c.kind == kind, runs.c.state.in_(LIVE))
+        with self._engine.connect() as connection:
+            return bool(connection.execute(sa.select(found)).scalar_one())
+
     def wait(self, job: str, seconds: float) -> Job:
         """The job once it has ended, or after `seconds`."""
         end, pause = time.monotonic() + seconds, _FIRST_PAUSE
@@ -125,17 +131,19 @@ class Jobs:
     def cancel(self, job: str) -> Job:
         """Cancel a job: at once if it is queued, as soon as its worker notices if it runs.
 
-        A run that publishes before it notices is done. A job that has ended stays as it is.
+        A run that publishes before it notices is done. A job that has ended stays as it is. The upload is
+        kept for `retry`, until a newer job of the case is accepted.
         """
         with writing(self._engine) as connection:
             row = _latest(connection, job)
-            spent = stop(connection, [row])
-        self._clear([row], spent)
+            stop(connection, [row], keep_uploads=True)
+        self._clear([row], ())
         return self.get(job)
 
     def retry(self, job: str) -> Job:
-        """Run a failed or cancelled job again, from the upload it still has.
+        """Run a failed or cancelled job again, from its upload.
 
+        That is kept of a job that was cancelled by its id, and of one whose failure trying again can mend.
         Raises Conflict for a job in another state, one whose upload is gone, and one whose case has another
         mask in the queue; NotFound; Busy.
         """
@@ -146,7 +154,7 @@ class Jobs:
             if row.spool is None or not (self._settings.spool / row.spool).is_file():
                 raise Conflict(
                     f"job {job}: its upload is gone",
-                    "it is kept only after failures that trying again can mend",
+                    "it is kept after a cancel or a failure that trying again can mend, until a newer comes",
                     "Upload the file again",
                 )
             request = Request.from_json(row.request)
@@ -178,24 +186,7 @@ class Jobs:
         older = runs.c.job == request.id
         connection.execute(sa.update(runs).where(older).values(latest=False))
         n = connection.execute(sa.select(sa.func.max(runs.c.n)).where(older)).scalar() or 0
-        while True:  # the engine still knows the runs of a job that was forgotten
-            n += 1
-            run = f"{request.id}.{n}"
-            try:
-                self._client.enqueue_in_transaction(
-                    connection,
-                    {
-                        "workflow_name": WORKFLOW,
-                        "queue_name": QUEUE,
-                        "workflow_id": run,
-                        "workflow_id_reuse_policy": "reject",
-                        "app_version": VERSION,
-                    },
-                    run,
-                )
-                break
-            except engine_error.DBOSWorkflowIDInUseError:
-                continue
+        run, n = enqueue(self._client, connection, request.id, n)
         values = {
             "run": run,
             "job": request.id,
@@ -234,6 +225,28 @@ class Jobs:
     @staticmethod
     def _job(connection: sa.Connection, row: Row) -> Job:
         return job_of(row, positions(connection, [row]).get(row.seq))
+
+
+def enqueue(client: DBOSClient, connection: sa.Connection, job: str, n: int) -> tuple[str, int]:
+    """Give `job` a workflow after its `n`-th, in this transaction; the workflow's name and number."""
+    while True:  # the engine still knows the runs of a job that was forgotten
+        n += 1
+        run = f"{job}.{n}"
+        try:
+            client.enqueue_in_transaction(
+                connection,
+                {
+                    "workflow_name": WORKFLOW,
+                    "queue_name": QUEUE,
+                    "workflow_id": run,
+                    "workflow_id_reuse_policy": "reject",
+                    "app_version": VERSION,
+                },
+                run,
+            )
+        except engine_error.DBOSWorkflowIDInUseError:
+            continue
+        return run, n
 
 
 def remove_uploads(spool: Path, names: Iterable[str]) -> None:

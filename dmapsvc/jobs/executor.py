@@ -19,9 +19,10 @@ from dbos import error as engine_error
 from dmapsvc.errors import BadFile, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
-from dmapsvc.jobs.ledger import Ledger
+from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
-from dmapsvc.jobs.recovery import release_claims, sweep_spool, take_over_dead
+from dmapsvc.jobs.record import Request
+from dmapsvc.jobs.recovery import release_claims, requeue_lost, sweep_spool, take_over_dead
 from dmapsvc.jobs.room import Room
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
 from dmapsvc.settings import Settings
@@ -39,16 +40,19 @@ class Executor:
     """Does the runs of the queue with `work`, `settings.concurrency` of them side by side.
 
     `work` publishes what its Run asks for and returns an Outcome; it must call `progress` now and then, and
-    raise DmapsvcError for what it can name. `bytes_per_voxel`: memory a run takes.
+    raise DmapsvcError for what it can name. `memory`: bytes that running a request takes.
     """
 
-    def __init__(self, settings: Settings, work: Work, *, bytes_per_voxel: int) -> None:
+    def __init__(self, settings: Settings, work: Work, *, memory: Callable[[Request], int]) -> None:
         self._settings = settings
         self._work = work
-        self._bytes_per_voxel = bytes_per_voxel
+        self._memory = memory
         self._room = Room(settings.memory_budget_bytes)
         self._stopping = threading.Event()
         self._engine = open_database(settings)
+        self._client = DBOSClient(
+            system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
+        )
         self._ledger = Ledger(self._engine, uuid.uuid4().hex)
 
     def serve(self, stop: threading.Event) -> None:
@@ -63,7 +67,7 @@ class Executor:
         engine = self._launch()
         sweep_spool(self._ledger, self._settings.spool)
         while True:
-            take_over_dead(self._ledger, self._engine, self._settings)
+            self._sweep()
             if stop.wait(_SWEEP):
                 break
             if not lock.holds():
@@ -71,17 +75,20 @@ class Executor:
         self._hand_back(engine)
         lock.release()
 
+    def _sweep(self) -> None:
+        try:
+            take_over_dead(self._ledger, self._engine, self._settings)
+            requeue_lost(self._ledger, self._engine, self._client)
+        except HICCUPS as error:
+            _log.warning("the queue's database does not answer: %s", error.args[0])
+
     def _register_queue(self) -> None:
         """Make the queue known to the engine; the worker that starts last says how it is polled."""
-        client = DBOSClient(
-            system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
-        )
-        client.register_queue(
+        self._client.register_queue(
             QUEUE,
             worker_concurrency=self._settings.concurrency,
             polling_interval_sec=self._settings.poll_seconds,
         )
-        client.destroy()
 
     def _launch(self) -> DBOS:
         config: DBOSConfig = {
@@ -106,27 +113,38 @@ class Executor:
         return engine
 
     def _perform(self, name: str) -> None:
-        """Do the run, unless it is not wanted any more. While the worker stops this does not return: the
-        engine must not take the run for finished.
+        """Do the run, unless it is not wanted any more.
+
+        While the worker stops this does not return, and else not before the run has ended: what returns or
+        raises is finished for the engine, which never runs it again.
         """
         row = self._ledger.find(name)
         if row is None:
             return
-        run = Run(row, self._settings.spool, self._ledger, self._stopping)
-        size = run.request.voxels * self._bytes_per_voxel
+        try:
+            self._enter(Run(row, self._settings.spool, self._ledger, self._stopping), alone=row.alone)
+        except HandedBack:
+            threading.Event().wait()
+        except Exception:
+            _log.exception("failed %s/%s", row.dataset, row.case_name)
+            problem = _internal(row.request["filename"])
+            if not self._ledger.failed(name, problem, keep_upload=True):
+                self._ledger.refused(name, problem, keep_upload=True)
+
+    def _enter(self, run: Run, *, alone: bool) -> None:
+        """Do the run as soon as there is room for it."""
+        size = self._memory(run.request)
         try:
             self._room.check(size, run.request.filename)
         except TooLarge as error:
-            if self._ledger.refused(name, error.problem):
+            if self._ledger.refused(run.name, error.problem, keep_upload=False):
                 remove_uploads(self._settings.spool, [run.request.spool])
             return
         try:
-            with self._room.hold(size, alone=row.alone, give_up=self._stopping.is_set) as entered:
+            with self._room.hold(size, alone=alone, give_up=self._stopping.is_set) as entered:
                 if not entered:
                     raise HandedBack
                 self._try(run)
-        except HandedBack:
-            threading.Event().wait()
         except DmapsvcError as error:
             self._fail(run, error.problem, keep_upload=False)
 

@@ -18,7 +18,10 @@ from dmapsvc.jobs.database import writing
 from dmapsvc.jobs.record import State
 from dmapsvc.jobs.table import Row, runs
 
-_AGAIN = 1.0  # seconds until a write that the database refused is tried again
+HICCUPS = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+"""What the database raises when it may answer the same a little later."""
+
+_AGAIN = 0.5  # seconds until what the database refused is tried again
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -34,20 +37,26 @@ class Ledger:
     def find(self, run: str) -> Row | None:
         """The row of a run that is queued; None if it ended, is cancelled or forgotten."""
         query = sa.select(runs).where(runs.c.run == run, runs.c.state == State.QUEUED)
-        with self._engine.connect() as connection:
-            return connection.execute(query).one_or_none()
+
+        def find() -> Row | None:
+            with self._engine.connect() as connection:
+                return connection.execute(query).one_or_none()
+
+        return self._patiently(find)
 
     def begin(self, run: str) -> bool:
         """Mark the start of an attempt; False if the run is no longer to be run."""
-        return self._change(
-            run,
-            sa.or_(runs.c.state == State.QUEUED, self._goes_on()),
-            state=State.RUNNING,
-            executor=self.executor,
-            attempts=runs.c.attempts + 1,
-            started=sa.func.coalesce(runs.c.started, time.time()),
-            stage=None,
-            percent=0.0,
+        return self._patiently(
+            lambda: self._change(
+                run,
+                sa.or_(runs.c.state == State.QUEUED, self._goes_on()),
+                state=State.RUNNING,
+                executor=self.executor,
+                attempts=runs.c.attempts + 1,
+                started=sa.func.coalesce(runs.c.started, time.time()),
+                stage=None,
+                percent=0.0,
+            )
         )
 
     def tell(self, run: str, stage: str, percent: float) -> bool:
@@ -64,17 +73,22 @@ class Ledger:
             newer.c.revision > runs.c.revision,
         )
         query = sa.select(sa.func.count()).select_from(runs).where(runs.c.run == run, self._goes_on(), newest)
-        with self._engine.connect() as connection:
-            return connection.execute(query).scalar_one() > 0
+
+        def ask() -> bool:
+            with self._engine.connect() as connection:
+                return bool(connection.execute(query).scalar_one() > 0)
+
+        return self._patiently(ask)
 
     def done(self, run: str, outcome: dict[str, Any]) -> bool:
         """End a run that published; False if it is no longer this worker's."""
         values = {"outcome": outcome, "stage": None, "percent": 100.0, "spool": None}
         return self._end(run, State.DONE, values)
 
-    def refused(self, run: str, problem: Problem) -> bool:
-        """End a run that is queued and can never begin."""
-        values = {"state": State.FAILED, "ended": time.time(), "spool": None}
+    def refused(self, run: str, problem: Problem, *, keep_upload: bool) -> bool:
+        """End a run that is queued and cannot begin."""
+        upload = {} if keep_upload else {"spool": None}
+        values = {"state": State.FAILED, "ended": time.time(), **upload}
         return self._patiently(
             lambda: self._change(
                 run, runs.c.state == State.QUEUED, problem=dataclasses.asdict(problem), **values
@@ -87,9 +101,15 @@ class Ledger:
         return self._end(run, State.FAILED, {"problem": dataclasses.asdict(problem), **upload})
 
     def superseded(self, run: str, problem: Problem) -> bool:
-        """End a run that found itself unwanted: `problem` says why, unless it was cancelled."""
+        """End a run that found itself unwanted: `problem` says why, unless it was cancelled.
+
+        Whether its upload is spent; that of a run cancelled by its id is not.
+        """
+        kept = sa.and_(runs.c.stopping, runs.c.spool.is_not(None))
+        if self._end(run, State.CANCELLED, {}, condition=kept):
+            return False
         why = {"problem": dataclasses.asdict(problem), "spool": None}
-        asked = self._end(run, State.CANCELLED, {"spool": None}, condition=runs.c.stopping)
+        asked = self._end(run, State.CANCELLED, {}, condition=runs.c.stopping)
         return asked or self._end(run, State.CANCELLED, why)
 
     def hand_back(self) -> int:
@@ -97,7 +117,7 @@ class Ledger:
         return self._patiently(self._hand_back)
 
     def bury(self, executor: str, attempts: int) -> list[Row]:
-        """Take the runs from a worker that died; those that ended with it.
+        """Take the runs from a worker that died; those that ended with it and whose uploads are spent.
 
         Each is queued to run alone from now on; one that has been alone counts the death, and fails with
         WorkerDied after `attempts` of them; one that was told to stop is cancelled.
@@ -108,13 +128,19 @@ class Ledger:
             for row in rows:
                 values = _after_death(row, attempts)
                 connection.execute(sa.update(runs).where(runs.c.seq == row.seq).values(values))
-        return [row for row in rows if row.stopping or _is_poison(row, attempts)]
+        return [row for row in rows if (row.spool is None if row.stopping else _is_poison(row, attempts))]
 
     def executors(self) -> set[str]:
         """Whoever has runs, this worker or another, living or dead."""
         with self._engine.connect() as connection:
             having = sa.select(runs.c.executor).where(runs.c.state == State.RUNNING).distinct()
             return {name for name in connection.execute(having).scalars() if name}
+
+    def head(self, count: int) -> list[str]:
+        """The names of the runs next in the queue, `count` of them at most."""
+        query = sa.select(runs.c.run).where(runs.c.state == State.QUEUED).order_by(runs.c.seq).limit(count)
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def needed_uploads(self) -> set[str]:
         """The files in the spool that a run may still need."""
@@ -151,12 +177,12 @@ class Ledger:
             return connection.execute(sa.update(runs).where(mine).values(_QUEUED_AGAIN)).rowcount
 
     def _patiently(self, change: Callable[[], _T]) -> _T:
-        """The change, tried again as long as the database cannot write (a full disk, a restart)."""
+        """The change or question, tried again as long as the database refuses (a full disk, a restart)."""
         while True:
             try:
                 return change()
-            except sa.exc.OperationalError as error:
-                _log.warning("the queue's database cannot be written, trying again: %s", error.orig)
+            except HICCUPS as error:
+                _log.warning("the queue's database does not answer, trying again: %s", error.args[0])
                 time.sleep(_AGAIN)
 
 
@@ -164,7 +190,7 @@ _QUEUED_AGAIN = {"state": State.QUEUED, "executor": None, "stage": None, "percen
 
 
 def _cancelled_now() -> dict[str, Any]:
-    return {"state": State.CANCELLED, "executor": None, "ended": time.time(), "spool": None}
+    return {"state": State.CANCELLED, "executor": None, "ended": time.time()}
 
 
 def _is_poison(row: Row, attempts: int) -> bool:

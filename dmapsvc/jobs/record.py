@@ -42,7 +42,8 @@ class Request:
 
     `sha256` is the upload's, `spool` its file name inside the spool folder, `filename` what messages call it.
     `shape` is (z, y, x), `affine` maps (i, j, k, 1) to RAS+ mm, `spacing` (z, y, x) in mm was given by the
-    caller (NumPy files have none of their own). `replace`: another mask of the case may make room.
+    caller (NumPy files have none of their own). `bytes` is what its voxels take in memory once they are
+    read, all channels. `replace`: another mask of the case may make room.
     """
 
     kind: Kind
@@ -55,7 +56,7 @@ class Request:
     shape: tuple[int, int, int]
     affine: tuple[tuple[float, ...], ...] | None
     spacing: Spacing | None
-    voxels: int
+    bytes: int
     replace: bool
 
     @property

@@ -7,10 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from dmapsvc.errors import Superseded
-from dmapsvc.jobs.ledger import Ledger
+from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.record import Request
 from dmapsvc.jobs.table import Row
 
@@ -60,7 +58,7 @@ class Run:
         self._stage, self._told = stage, now
         try:
             goes_on = self._ledger.tell(self.name, stage, 100 * min(max(fraction, 0.0), 1.0))
-        except sa.exc.OperationalError:
+        except HICCUPS:
             return  # the database is busy; progress can wait for the next call
         if not goes_on:
             raise Superseded(f"{self.request.filename}: this run was told to stop")

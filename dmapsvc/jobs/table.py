@@ -55,15 +55,14 @@ Row = sa.Row[Any]
 
 def positions(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, int]:
     """The place in the queue, from 1, of each queued row, by its `seq`; reads an index once, not the rows."""
-    places: dict[int, int] = {}
-    place, below = 1, 0
-    for seq in sorted(row.seq for row in rows if row.state == State.QUEUED):
-        between = sa.select(sa.func.count()).where(
-            runs.c.state == State.QUEUED, runs.c.seq >= below, runs.c.seq < seq
-        )
-        place, below = place + connection.execute(between).scalar_one(), seq
-        places[seq] = place
-    return places
+    asked = [row.seq for row in rows if row.state == State.QUEUED]
+    if not asked:
+        return {}
+    place = sa.func.row_number().over(order_by=runs.c.seq).label("place")
+    line = sa.select(runs.c.seq, place).where(runs.c.state == State.QUEUED, runs.c.seq <= max(asked))
+    places = line.subquery()
+    found = connection.execute(sa.select(places).where(places.c.seq.in_(asked)))
+    return {row.seq: row.place for row in found}
 
 
 def job_of(row: Row, position: int | None) -> Job:

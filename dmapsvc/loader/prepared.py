@@ -89,7 +89,7 @@ def check_image(case: str, record: CaseRecord) -> ImageRecord:
         raise NotFound(
             f"case {case!r} has no image",
             "training needs one",
-            f"Upload it with PUT …/cases/{case}/image, or precompute with --images",
+            "Add it with `dmapsvc submit --images`, or `dmapsvc precompute --images`",
         )
     return record.image
 

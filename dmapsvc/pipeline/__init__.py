@@ -11,10 +11,11 @@ from dmapsvc.pipeline.case import (
     Progress,
     bytes_per_voxel,
     check_units,
+    memory_needed,
     run_case,
     run_image,
 )
-from dmapsvc.pipeline.folder import CaseFile, find_cases
+from dmapsvc.pipeline.folder import CaseFile, find_cases, image_names, unused_images
 from dmapsvc.pipeline.precompute import Event, Failure, Happening, Summary, precompute
 
 __all__ = [
@@ -30,7 +31,10 @@ __all__ = [
     "bytes_per_voxel",
     "check_units",
     "find_cases",
+    "image_names",
+    "memory_needed",
     "precompute",
     "run_case",
     "run_image",
+    "unused_images",
 ]

@@ -49,6 +49,17 @@ def find_cases(masks: Path | Sequence[Path], images: Path | None = None) -> list
     ]
 
 
+def unused_images(cases: Sequence[CaseFile], images: Path) -> list[Path]:
+    """The image files below `images` that go with none of `cases`."""
+    used = {case.image for case in cases}
+    return [file for file in _files_by_name(images).values() if file not in used]
+
+
+def image_names(case: str) -> tuple[str, str]:
+    """What the image of a case may be called, without its ending."""
+    return case, case + _FIRST_CHANNEL
+
+
 def case_name(file: Path, folder: Path | None = None) -> str:
     """What the case of a file is called: its path below `folder` without its ending, `/` written `__`."""
     relative = file.relative_to(folder) if folder else Path(file.name)

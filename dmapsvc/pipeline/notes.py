@@ -21,11 +21,11 @@ def mask_notes(header: Header, result: PenaltyMap) -> tuple[str, ...]:
     return (*_region_notes(result), *_grid_notes(header))
 
 
-def image_notes(case: str, published: bool) -> tuple[str, ...]:
+def image_notes(published: bool) -> tuple[str, ...]:
     """What a user may not expect of a stored image."""
     if published:
         return ()
-    return (f"Case {case} has no published mask yet: the image is held until it has one.",)
+    return ("The image came before its mask: it is kept, and joins the case when the mask is published.",)
 
 
 def _region_notes(result: PenaltyMap) -> Iterator[str]:

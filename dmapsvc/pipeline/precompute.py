@@ -13,9 +13,12 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from dmapsvc.errors import Conflict, Damaged, DmapsvcError, Problem, TooLarge
+from dmapsvc.maps import choose_backend
 from dmapsvc.pipeline.case import file_sha256, run_case, run_image
-from dmapsvc.pipeline.folder import CaseFile, find_cases
+from dmapsvc.pipeline.folder import CaseFile, find_cases, unused_images
 from dmapsvc.spec import MapSpec, Spacing, map_id
 from dmapsvc.store import CaseRecord, Dataset
 
@@ -58,14 +61,15 @@ class Summary:
     """How a run over a folder ended: names of cases by how they ended, and the seconds each stage took in
     all.
 
-    `without_image` lists the cases for which the folder of images had none; empty if there was no such
-    folder.
+    `without_image` lists the cases for which the folder of images had none, `unused_images` the files of it
+    that go with no case; both empty if there was no such folder.
     """
 
     done: tuple[str, ...]
     skipped: tuple[str, ...]
     failed: tuple[Failure, ...]
     without_image: tuple[str, ...]
+    unused_images: tuple[Path, ...]
     seconds: dict[str, float]
 
 
@@ -89,11 +93,14 @@ def precompute(
     A case that is published with the same mask and spec is skipped, so a run that was stopped goes on when it
     is called again. A case published from another mask is a failure unless `replace`.
 
-    Raises what `find_cases` raises and Conflict for a dataset with another spec, before anything runs. Errors
-    of one case end up in the summary. Stopping it (KeyboardInterrupt) leaves the cases published so far, and
-    nothing else.
+    Raises what `find_cases` raises, DeviceFailed for a backend that does not work here, and Conflict for a
+    dataset with another spec, before anything runs. Errors of one case end up in the summary. Stopping it
+    (KeyboardInterrupt) leaves the cases published so far, and nothing else. A dataset that was made here and
+    got no case is removed.
     """
     cases = find_cases(labels, images)
+    backend = choose_backend(backend)
+    is_new = not out.exists()
     dataset = Dataset.create(out, spec, names=names)
     run = _Run(
         dataset,
@@ -106,8 +113,14 @@ def precompute(
     )
     for case in cases:
         run.take(case)
-    without = tuple(case.case for case in cases if case.image is None) if images is not None else ()
-    return run.summary(without)
+    if is_new and not dataset.cases():
+        dataset.destroy()
+    if images is None:
+        return run.summary(without_image=(), unused_images=())
+    return run.summary(
+        without_image=tuple(case.case for case in cases if case.image is None),
+        unused_images=tuple(unused_images(cases, images)),
+    )
 
 
 class _Run:
@@ -145,12 +158,13 @@ class _Run:
             (self._done if made else self._skipped).append(case.case)
             self._tell(Happening.DONE if made else Happening.SKIPPED, case.case, notes=notes or ())
 
-    def summary(self, without_image: tuple[str, ...]) -> Summary:
+    def summary(self, *, without_image: tuple[str, ...], unused_images: tuple[Path, ...]) -> Summary:
         return Summary(
             done=tuple(self._done),
             skipped=tuple(self._skipped),
             failed=tuple(self._failed),
             without_image=without_image,
+            unused_images=unused_images,
             seconds={stage: round(seconds, 3) for stage, seconds in self._seconds.items()},
         )
 
@@ -159,16 +173,17 @@ class _Run:
         published = self._published(case.case)
         notes = self._make_mask(case, published)
         if case.image is not None:
-            image_notes = self._make_image(case.case, case.image, published)
+            image_notes = self._make_image(case.case, case.image, self._published(case.case))
             notes = image_notes if notes is None else notes + (image_notes or ())
         return notes
 
     def _make_mask(self, case: CaseFile, published: CaseRecord | None) -> tuple[str, ...] | None:
         sha256 = file_sha256(case.mask)
         if published is not None:
-            if published.id == self._id(case.case, sha256):
+            same = published.id == self._id(case.case, sha256) and self._has_spacing(published)
+            if same and not (self._replace and not self._dataset.is_sound(case.case)):
                 return None
-            if not self._replace:
+            if not same and not self._replace:
                 raise _other_mask(case, published, sha256)
         outcome = run_case(
             case.mask,
@@ -199,6 +214,11 @@ class _Run:
         )
         self._seconds.update(outcome.seconds)
         return outcome.notes
+
+    def _has_spacing(self, published: CaseRecord) -> bool:
+        """Whether a given spacing is the published one; the hash of the file does not say."""
+        given, there = self._spacing, published.spacing
+        return given is None or there is None or bool(np.allclose(given, there))
 
     def _published(self, case: str) -> CaseRecord | None:
         try:
@@ -242,7 +262,7 @@ class _Run:
 def _other_mask(case: CaseFile, published: CaseRecord, sha256: str) -> Conflict:
     return Conflict(
         f"{case.mask}: case {case.case} is published from another mask (sha256 {published.mask_sha256})",
-        f"this one is {sha256}",
+        f"this one is {sha256}" if sha256 != published.mask_sha256 else "this one has another spacing",
         "Replace it (--replace), or give this mask another name",
     )
 

@@ -20,6 +20,7 @@ from dmapsvc.store.files import read_json
 from dmapsvc.store.reader import Reader
 from dmapsvc.store.record import CaseRecord
 from dmapsvc.store.shard import REMEDY, Shard
+from dmapsvc.store.sound import is_copied
 from dmapsvc.store.voxels import voxel_faults
 
 
@@ -135,8 +136,7 @@ def _check_array(
     except (FileNotFoundError, ValueError):
         yield _finding(case, array, "its metadata are missing or no JSON")
         return
-    copied = {key: value for key, value in copies.get(array, {}).items() if key != "consolidated_metadata"}
-    if copied != group or copies.get(f"{array}/0") != node:
+    if not is_copied(copies, array, group, node):
         yield _finding(case, array, "its metadata are not those of the case")
     elif node != _expected_node(record, array, node):
         yield _finding(case, array, "its metadata do not agree with the case's record")

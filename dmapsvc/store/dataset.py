@@ -26,8 +26,9 @@ from dmapsvc.store.grid import check_image_grid
 from dmapsvc.store.reader import Reader, dataset_name, list_cases
 from dmapsvc.store.record import CaseRecord, ImageRecord, affine_rows
 from dmapsvc.store.rules import Wanted, check_allowed, check_spec, check_vacant, same_map, superseded
+from dmapsvc.store.sound import is_sound_array, is_sound_case, is_sound_group
 from dmapsvc.store.staging import GONE, NEW, Staging
-from dmapsvc.store.writing import Progress, case_node, verify_group, write_image, write_maps
+from dmapsvc.store.writing import Progress, case_node, write_image, write_maps
 
 
 def always() -> bool:
@@ -106,6 +107,15 @@ class Dataset(Reader):
     def __contains__(self, case: str) -> bool:
         return (self.path / check_name(case, "case") / layout.NODE).is_file()
 
+    def is_sound(self, case: str) -> bool:
+        """Whether `case` is published and whole: its metadata are there, and every checksum of every shard is
+        right.
+
+        Reads the whole case. What is not sound is mended by publishing it again with `replace`.
+        """
+        record = self._published(check_name(case, "case"), damaged_is_none=True)
+        return record is not None and is_sound_case(self.path / case, record)
+
     def publish(
         self,
         case: str,
@@ -128,11 +138,13 @@ class Dataset(Reader):
         held.
 
         `label` keeps the mask's values; `phi` is float32 in the spec's unit; `seconds` by earlier stages go
-        into the record. The same map at the same revision again changes nothing, unless `replace`.
+        into the record. The same map at the same revision again changes nothing, unless `replace`: then it is
+        written anew, whatever state the published one is in. An image that is damaged fails with Damaged;
+        with `replace` it is left out, and the record returned has none.
 
         Raises Conflict if another mask is published and not `replace`, or the dataset's spec has changed;
         Superseded if a higher revision is published or `wanted()`, asked last, is False; GridMismatch if the
-        image does not fit.
+        image does not fit; Damaged.
         """
         check_name(case, "case")
         started = time.perf_counter()
@@ -160,7 +172,7 @@ class Dataset(Reader):
                 check_allowed(case, record, published, replace=replace, wanted=wanted)
                 if published and same_map(record, published) and not replace:
                     return published
-                record = self._with_image(case, entry, record, published)
+                record = self._with_image(case, entry, record, published, drop_damaged=replace)
                 record = _timed(record, seconds or {}, started)
                 self._complete(entry, case, record)
                 self._drop_held(case, entry)
@@ -212,13 +224,17 @@ class Dataset(Reader):
         return None if case in self else self._held(case)
 
     def delete(self, case: str) -> None:
-        """Remove a case and the image held for it; raises NotFound if there is neither."""
+        """Remove a case and the image held for it.
+
+        Raises NotFound if there is neither, Conflict if a file that is no case has its name.
+        """
         check_name(case, "case")
         with self._staging.entry(case) as entry, self._staging.lock_case(case):
+            folder = self._staging.published(case)
             found = case in self or self._held(case) is not None
             self._drop_held(case, entry)
-            if (self.path / case).exists():
-                (self.path / case).rename(entry / GONE)
+            if folder:
+                folder.rename(entry / GONE)
                 flush_folder(self.path)
         if not found:
             raise NotFound(f"case {case!r}", f"there is none of that name in dataset {self.name!r}")
@@ -240,17 +256,32 @@ class Dataset(Reader):
         self._staging.swap_in(entry, case)
 
     def _with_image(
-        self, case: str, entry: Path, record: CaseRecord, published: CaseRecord | None
+        self,
+        case: str,
+        entry: Path,
+        record: CaseRecord,
+        published: CaseRecord | None,
+        *,
+        drop_damaged: bool,
     ) -> CaseRecord:
         """Link the case's image beside the new maps: the held one, never older than the published."""
         image, source = self._held(case), self._staging.held(case)
-        if image is None and published is not None:
+        if image is not None:
+            sound = is_sound_group(source)
+        elif published is not None and published.image is not None:
             image, source = published.image, self.path / case / "image"
-        if image is None:
+            sound = is_sound_array(self.path / case, "image")
+        else:
+            return record
+        if drop_damaged and not sound:
             return record
         check_image_grid(case, record, image)
+        if not sound:
+            raise Damaged(
+                f"case {case!r}: image: it is damaged",
+                remedy="Send the image again first, or publish the mask with replace, which leaves it out",
+            )
         link_tree(source, entry / NEW / "image")
-        verify_group(entry / NEW / "image", f"case {case!r}: image")
         return dataclasses.replace(record, image=image)
 
     def _add_image(self, case: str, entry: Path, published: CaseRecord, image: ImageRecord) -> None:
@@ -261,14 +292,14 @@ class Dataset(Reader):
         mix two states, so there the whole case is swapped, its maps hard-linked. The same one again changes
         nothing if it is sound.
         """
-        home, record = self.path / case, dataclasses.replace(published, image=image, published=_now())
+        home, record = self.path / case, dataclasses.replace(published, image=image)
         if published.image is None:
             if (home / "image").exists():
                 (home / "image").rename(entry / GONE)
             (entry / "image").rename(home / "image")
             flush_folder(home)
             replace_json(home / layout.NODE, case_node(home, record), temporary=entry)
-        elif published.image.sha256 != image.sha256 or not _is_sound(home / "image"):
+        elif published.image.sha256 != image.sha256 or not is_sound_array(home, "image"):
             (entry / NEW).mkdir()
             for array in ("label", "phi"):
                 link_tree(home / array, entry / NEW / array)
@@ -309,14 +340,6 @@ class Dataset(Reader):
             raise Conflict(
                 f"dataset {self.name!r} was given another spec meanwhile", remedy="Submit the mask again"
             )
-
-
-def _is_sound(group: Path) -> bool:
-    try:
-        verify_group(group, group.name)
-    except (Damaged, FileNotFoundError, ValueError):
-        return False
-    return True
 
 
 def _timed(record: CaseRecord, seconds: Mapping[str, float], started: float) -> CaseRecord:

@@ -87,20 +87,27 @@ class Case:
         """The values of one array, of a basic selection (slices and whole numbers, (z, y, x)).
 
         Raises NotFound if the case has no image, Damaged if a shard is missing or fails its checksum, and
-        Superseded if the case was replaced or deleted meanwhile: what was opened before is never mixed with
-        what came after.
+        Superseded if the case was deleted, or this array replaced, since the case was opened: what was there
+        before is never mixed with what came after. An image that is added or replaced leaves label and Φ as
+        they are.
         """
         source = getattr(self, array)
         if source is None:
             raise NotFound(f"case {self.name!r} has no image", remedy="Upload one, or precompute with images")
         try:
+            return self._read_current(array, source, selection)
+        except (Damaged, Superseded):  # perhaps only away for the moment in which an image was swapped in
+            return self._read_current(array, source, selection)
+
+    def _read_current(self, array: ArrayName, source: zarr.Array[Any], selection: Any) -> NDArray[Any]:
+        try:
             values = np.asarray(source[selection])
         except (Damaged, ValueError, RuntimeError) as error:
-            self._check_current()
+            self._check_current(array)
             if isinstance(error, Damaged):
                 raise
             raise Damaged(f"case {self.name!r}: {array}: {error}", remedy=REMEDY) from error
-        self._check_current()
+        self._check_current(array)
         return values
 
     def _array(self, name: ArrayName) -> zarr.Array[Any]:
@@ -112,12 +119,12 @@ class Case:
             raise Damaged(f"case {self.name!r}: {name}: its metadata are missing", remedy=REMEDY)
         return array
 
-    def _check_current(self) -> None:
+    def _check_current(self, array: ArrayName) -> None:
         try:
             record = self._open()[1]
         except NotFound:
             record = None
-        if record is None or (record.id, record.published) != (self.record.id, self.record.published):
+        if record is None or _edition(record, array) != _edition(self.record, array):
             raise Superseded(
                 f"case {self.name!r} was replaced or deleted while it was read", remedy="Open the case again"
             )
@@ -128,10 +135,17 @@ class Case:
             return group, CaseRecord.from_json(group.attrs[KEY])  # type: ignore[arg-type]  # checked by from_json
         except FileNotFoundError:
             raise NotFound(
-                f"case {self.name!r}", "there is none of that name", "List the cases to see which there are"
+                f"case {self.name!r}", "there is none of that name", "`dmapsvc info` lists the cases"
             ) from None
         except (KeyError, TypeError, ValueError, AttributeError, BadSpec) as error:
             raise Damaged(f"case {self.name!r}: its metadata cannot be read", remedy=REMEDY) from error
+
+
+def _edition(record: CaseRecord, array: ArrayName) -> tuple[object, ...]:
+    """What tells an array of a case from the one that takes its place."""
+    if array == "image":
+        return (record.image and record.image.sha256,)
+    return record.id, record.revision, record.published
 
 
 class Reader:

@@ -62,7 +62,8 @@ class CaseRecord:
 
     `id` is the map's identity (`spec.map_id`), also the id of the job that makes it. `shape` is (z, y, x),
     `spacing` in mm or None, `affine` (i, j, k, 1) to RAS+ mm or None. `regions` as in `maps.PenaltyMap`;
-    `absent`: chosen labels without a voxel. `seconds` by stage; `published` is the time in ISO 8601, UTC.
+    `absent`: chosen labels without a voxel. `seconds` by stage; `published` is when the map was, in ISO
+    8601, UTC: an image that comes later does not change it.
     """
 
     id: str

@@ -41,8 +41,8 @@ def check_spec(dataset: str, present: MapSpec, spec: MapSpec, *, used: bool) -> 
     """Raise Conflict if a dataset of spec `present` is `used`, so that it cannot be given `spec`."""
     if used and present != spec:
         raise Conflict(
-            f"dataset {dataset!r} has published cases of spec {present.to_json()}",
-            f"asked for {spec.to_json()}",
+            f"dataset {dataset!r} has published cases with {present}",
+            f"asked was {spec}",
             "Choose another dataset name, or delete this one",
         )
 

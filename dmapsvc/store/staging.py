@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dmapsvc.errors import BadInput
+from dmapsvc.errors import BadInput, Conflict
 from dmapsvc.store.files import flush_folder
 
 OLD, NEW, GONE = "old", "new", "gone"
@@ -68,14 +68,28 @@ class Staging:
         with _locked(self._root / "dataset.lock", fcntl.LOCK_EX):
             yield
 
+    def published(self, case: str) -> Path | None:
+        """The folder that lies where `case` is published, if one does; raises Conflict if it is no folder."""
+        target = self._published / case
+        if not os.path.lexists(target):
+            return None
+        if not target.is_dir():
+            raise Conflict(
+                f"case {case!r}: {case} in the dataset's folder is a file, not a case",
+                "a case is a folder",
+                "Remove the file if it does not belong there, or choose another case name",
+            )
+        return target
+
     def swap_in(self, entry: Path, case: str) -> None:
         """Publish `entry/new` as `case`, in place of what is published now. Within `lock_case`.
 
         A process that ends between the two renames leaves both `old` and `new`, so the old one is put back.
+        Raises Conflict if what is there now is no folder.
         """
         target = self._published / case
-        if target.exists():
-            target.rename(entry / OLD)
+        if old := self.published(case):
+            old.rename(entry / OLD)
         try:
             (entry / NEW).rename(target)
         except BaseException:

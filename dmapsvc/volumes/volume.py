@@ -41,6 +41,14 @@ class Header:
         """Number of voxels, a voxel of several channels counted once."""
         return math.prod(self.shape)
 
+    @property
+    def bytes(self) -> int:
+        """What the voxels take in memory once they are read, all channels.
+
+        Each as wide as in the file, but no less than the float32 that it becomes where the file scales it.
+        """
+        return self.voxels * self.channels * max(self.dtype.itemsize, 4)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Volume:

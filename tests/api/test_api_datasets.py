@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
 
+import httpx
 import nibabel as nib
 import numpy as np
 import pytest
 
+from api import downloads
+from api.app import create_app
+from api.dependencies import get_library
+from dmapsvc.settings import Settings
 from tests.api.bodies import SHAPE, SPACING, affine_of, nifti, npy, two_balls
-from tests.api.talk import Talk, assert_problem
+from tests.api.talk import Talk, assert_problem, serving
 
 WANTED = {"spec": {"labels": [5, 6], "units": "voxel"}, "names": {"5": "femur"}}
 
@@ -66,6 +77,9 @@ def test_a_dataset_with_a_case_keeps_its_spec(work: Talk) -> None:
         ({"spec": {"units": "cm"}}, 400),
         ({"spec": {"label": [5]}}, 422),
         ({"names": {"femur": "5"}}, 422),
+        ({"names": {"0": "background"}}, 422),
+        ({"names": {"-5": "femur"}}, 422),
+        ({"names": {str(2**32): "femur"}}, 422),
         ([], 422),
     ],
 )
@@ -73,6 +87,40 @@ def test_a_bad_dataset_is_refused(talk: Talk, body: object, status: int) -> None
     name = talk.dataset()
     assert_problem(talk.http.put(f"/v1/datasets/{name}", json=body), status)
     assert_problem(talk.http.get(f"/v1/datasets/{name}"), 404, name)
+
+
+def test_a_body_that_is_too_long_is_refused_while_it_streams(talk: Talk) -> None:
+    name, url = talk.dataset(), httpx.URL(talk.service.url)
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+        head = f"PUT /v1/datasets/{name} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n\r\n"
+        connection.sendall(head.encode() + b" " * 1_000_001)  # and no more: it is not waited for
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413 ")
+    assert_problem(talk.http.put(f"/v1/datasets/{name}", content=b" " * 1_000_001), 413)
+    assert_problem(talk.http.get(f"/v1/datasets/{name}"), 404)
+
+
+def test_a_change_of_one_dataset_does_not_wait_for_another(tmp_path: Path) -> None:
+    app = create_app(Settings(data=tmp_path))
+    with serving(app) as client, app.state.library.changing("a"):
+        assert client.put("/v1/datasets/b", json=WANTED, timeout=5).status_code == 201
+        assert client.delete("/v1/datasets/b", timeout=5).status_code == 204
+        with pytest.raises(httpx.ReadTimeout):
+            client.put("/v1/datasets/a", json=WANTED, timeout=0.2)
+
+
+def test_reading_waits_for_no_lock_and_undoes_nothing(work: Talk) -> None:
+    name = work.dataset()
+    work.publish(f"{name}/a/mask", nifti(two_balls()))
+    staging = work.service.data / "staging" / name
+    left = staging / "work" / "a~left"
+    left.mkdir(parents=True)
+    address = f"/v1/datasets/{name}"
+    paths = (address, f"{address}/cases", f"{address}/cases/a", f"{address}/cases/a/phi.nii.gz")
+    with (staging / "locks" / "a").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for path in ("/v1/datasets", *paths, f"{address}/cases/a/preview.png"):
+            assert work.http.get(path, timeout=10).status_code == 200, path
+    assert left.exists()
 
 
 def test_what_is_not_there_is_404(talk: Talk) -> None:
@@ -161,6 +209,46 @@ def test_phi_of_a_file_without_a_frame_has_the_given_spacing(work: Talk) -> None
     phi = nib.Nifti1Image.from_bytes(gzip.decompress(answer.content))
     np.testing.assert_allclose(phi.affine, np.diag((0.25, 0.5, 2, 1)))
     assert not list((work.service.data / "staging").glob("tmp*"))
+
+
+def test_phi_with_a_long_axis_is_nifti_2(work: Talk) -> None:
+    name = work.dataset()
+    labels = np.zeros((1, 1, 40_000), np.uint8)
+    labels[..., 100:300] = 5
+    work.publish(f"{name}/a/mask", npy(labels))
+    answer = work.http.get(f"/v1/datasets/{name}/cases/a/phi.nii.gz")
+    assert answer.status_code == 200, answer.text
+    phi = nib.Nifti2Image.from_bytes(gzip.decompress(answer.content))
+    assert phi.shape == (40_000, 1, 1)
+    values = np.asarray(phi.dataobj).ravel()
+    assert values[100] == values[299] == values[100:300].max() > values[200]
+
+
+def test_two_downloads_are_built_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    building, most = 0, 0
+
+    def slowly(case: object, file: BinaryIO) -> None:
+        nonlocal building, most
+        building += 1
+        most = max(most, building)
+        time.sleep(0.1)
+        building -= 1
+        file.write(b"phi")
+
+    class Shelf:
+        def read(self, name: str) -> Shelf:
+            return self
+
+        def case(self, name: str) -> str:
+            return name
+
+    monkeypatch.setattr(downloads, "write_nifti", slowly)
+    app = create_app(Settings(data=tmp_path))
+    app.dependency_overrides[get_library] = Shelf
+    with serving(app) as client, ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(client.get, ["/v1/datasets/d/cases/a/phi.nii.gz"] * 6))
+    assert {answer.content for answer in answers} == {b"phi"}
+    assert most == 2
 
 
 def test_a_preview_is_a_picture(work: Talk) -> None:

@@ -109,14 +109,20 @@ def test_events_tell_of_a_cancelled_job(talk: Talk) -> None:
         assert next(lines, None) is None
 
 
-def test_a_cancelled_job_leaves_no_upload_and_may_come_again(talk: Talk) -> None:
-    name, spool = talk.dataset(), talk.spool()
+def test_a_cancelled_job_runs_again_from_its_upload_or_from_a_new_one(talk: Talk) -> None:
+    name = talk.dataset()
     job = talk.put(f"{name}/a/mask", MASK).json()
-    assert talk.http.delete(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled"
-    assert talk.spool() == spool
-    again = talk.put(f"{name}/a/mask", MASK)
-    assert again.status_code == 202
-    assert (again.json()["id"], again.json()["run"]) == (job["id"], job["run"] + 1)
+    spool = talk.spool()
+    for run in (2, 3):
+        assert talk.http.delete(f"/v1/jobs/{job['id']}").json()["state"] == "cancelled"
+        if run == 2:
+            again = talk.http.post(f"/v1/jobs/{job['id']}/retry")
+            assert talk.spool() == spool
+        else:
+            again = talk.put(f"{name}/a/mask", MASK)
+            assert len(talk.spool()) == len(spool)
+        assert again.status_code == 202
+        assert (again.json()["id"], again.json()["run"]) == (job["id"], run)
 
 
 def test_only_what_failed_or_was_cancelled_is_run_again(work: Talk) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 
 from api.app import create_app
 from api.dependencies import get_jobs, get_library
@@ -82,12 +85,68 @@ def test_a_service_without_its_database_is_alive_but_not_ready(app_client: httpx
     assert "secret" not in problem["detail"]
 
 
-def test_a_service_whose_folder_is_gone_is_not_ready(talk: Talk, tmp_path: Path) -> None:
-    assert talk.http.get("/readyz").json() == {"status": "ready"}
+@pytest.mark.parametrize("folder", ["spool", "store", "staging"])
+def test_a_service_whose_folder_is_gone_is_not_ready(tmp_path: Path, folder: str) -> None:
     app = create_app(Settings(data=tmp_path))
     with serving(app) as client:
-        (tmp_path / "spool").rmdir()
-        assert_problem(client.get("/readyz"), 503, "data folder")
+        assert client.get("/readyz").json() == {"status": "ready"}
+        assert not list((tmp_path / folder).iterdir())
+        (tmp_path / folder).rmdir()
+        assert_problem(client.get("/readyz"), 503, "data folder", folder)
+
+
+def sqlite_fault(code: int) -> sa.exc.OperationalError:
+    cause = sqlite3.OperationalError("secret")
+    cause.sqlite_errorcode = code
+    return sa.exc.OperationalError("SELECT secret", {}, cause)
+
+
+FAULTS = {
+    "a lost database": (sqlite_fault(sqlite3.SQLITE_BUSY), 503),
+    "an exhausted pool": (sa.exc.TimeoutError("secret"), 503),
+    "a full disk": (OSError(errno.ENOSPC, "secret", "/secret"), 507),
+    "a full quota": (OSError(errno.EDQUOT, "secret"), 507),
+    "a database on a full disk": (sqlite_fault(sqlite3.SQLITE_FULL), 507),
+    "any other fault of the file system": (OSError(errno.EIO, "secret"), 500),
+    "a bug": (RuntimeError("secret"), 500),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_while_a_job_is_submitted_leaves_nothing(tmp_path: Path, fault: str) -> None:
+    error, status = FAULTS[fault]
+
+    class Faulty:
+        def has_live(self, *_: object) -> bool:
+            return False
+
+        def live(self, *_: object) -> tuple[object, ...]:
+            return ()
+
+        def submit(self, *_: object, **__: object) -> None:
+            raise error
+
+    app = create_app(Settings(data=tmp_path))
+    app.dependency_overrides[get_jobs] = Faulty
+    with serving(app) as client:
+        client.put("/v1/datasets/old", json={"names": {"5": "femur"}})
+        before = client.get("/v1/datasets").json()
+        for name in ("old", "new"):
+            answer = client.put(
+                f"/v1/datasets/{name}/cases/a/mask?labels=5",
+                content=nifti(two_balls()),
+                headers={"connection": "close"},  # as the server does itself after a bug
+            )
+            problem = assert_problem(answer, status)
+            assert "secret" not in problem["detail"]
+            assert ("retry-after" in answer.headers) == (status == 503)
+        assert client.get("/v1/datasets").json() == before
+    assert not list((tmp_path / "spool").iterdir())
+
+
+def test_a_nul_in_a_query_is_refused(talk: Talk) -> None:
+    for name in ("dataset", "case"):
+        assert_problem(talk.http.get(f"/v1/jobs?{name}=a%00b"), 422, name, "NUL")
 
 
 def test_dependencies_can_be_overridden(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import httpx
 
 from demo.service import ROOT, Service
 from tests.api.bodies import nifti, two_balls
+from tests.api.talk import Talk
 
 
 def run_api(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
@@ -82,6 +84,18 @@ def test_after_kill_9_jobs_are_there_and_broken_uploads_are_gone(tmp_path: Path)
         assert job["state"] == "queued"
         assert service.stop("api") == 0
         assert "Traceback" not in service.log("api")
+
+
+def test_the_health_check_of_the_image_heeds_no_proxy(talk: Talk) -> None:
+    lines = (ROOT / "docker/Dockerfile").read_text().splitlines()
+    command = next(line for line in lines if line.startswith("HEALTHCHECK")).partition("CMD ")[2]
+    _, option, code = json.loads(command)
+    code = code.replace("http://127.0.0.1:8000", talk.service.url)
+    environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    for said, status in ((code, 0), (code.replace("readyz", "nothing"), 1)):
+        check = [sys.executable, option, said]
+        result = subprocess.run(check, env=environment, capture_output=True, timeout=60, check=False)
+        assert result.returncode == status, result
 
 
 def test_stopping_ends_those_who_wait(tmp_path: Path) -> None:

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dmapsvc.pipeline import run_case
+from dmapsvc.spec import MapSpec
+from dmapsvc.store import Dataset
+from dmapsvc.store.check import check
 from tests.api.bodies import SHAPE, affine_of, gzip_bomb, nifti, npy, two_balls
 from tests.api.talk import Talk, assert_problem
 
@@ -110,6 +114,41 @@ def test_a_published_mask_again_is_200_with_its_job(work: Talk) -> None:
     assert (again.status_code, again.json()) == (200, job)
     assert again.headers["location"] == f"/v1/jobs/{job['id']}"
     assert work.spool() == []
+
+
+def test_a_mask_that_was_published_elsewhere_is_200_without_a_job_to_follow(
+    work: Talk, tmp_path: Path
+) -> None:
+    name, mask = work.dataset(), tmp_path / "mask.nii.gz"
+    mask.write_bytes(nifti(two_balls()))
+    data = work.service.data
+    home = Dataset.create(data / "store" / f"{name}.zarr", MapSpec(), staging=data / "staging" / name)
+    run_case(mask, home, "a")
+    answer = work.put(f"{name}/a/mask", mask.read_bytes())
+    assert answer.status_code == 200
+    assert "location" not in answer.headers
+    assert_problem(work.http.get(f"/v1/jobs/{answer.json()['id']}"), 404)
+
+
+@pytest.mark.parametrize("array", ["phi", "label", "image"])
+def test_what_is_damaged_is_mended_by_the_same_again(work: Talk, array: str) -> None:
+    name = work.dataset()
+    bodies = {"mask": nifti(two_balls()), "image": nifti(np.ones(SHAPE, np.int16))}
+    for what, body in bodies.items():
+        work.publish(f"{name}/a/{what}", body)
+    folder = work.service.data / "store" / f"{name}.zarr"
+    shard = next(path for path in (folder / "a" / array).rglob("c/**/*") if path.is_file())
+    damaged = bytearray(shard.read_bytes())
+    damaged[0] ^= 1
+    shard.write_bytes(damaged)
+    assert list(check(folder))
+    what = "image" if array == "image" else "mask"
+    query = {"replace": "true"} if what == "mask" else {}
+    answer = work.put(f"{name}/a/{what}", bodies[what], **query)
+    assert answer.status_code == 202
+    assert work.done(answer)["state"] == "done"
+    assert list(check(folder)) == []
+    assert work.put(f"{name}/a/{what}", bodies[what], **query).status_code == 200
 
 
 def test_a_mask_then_b_then_a_again(work: Talk) -> None:

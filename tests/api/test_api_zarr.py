@@ -81,15 +81,19 @@ def test_byte_ranges_of_a_shard(work: Talk, knees: str) -> None:
         answer = work.http.get(address, headers={"range": ignored})
         assert (answer.status_code, answer.content) == (200, whole), ignored
     for text in (f"bytes={size}-", "bytes=-0"):
-        assert_problem(work.http.get(address, headers={"range": text}), 416, str(size))
+        answer = work.http.get(address, headers={"range": text})
+        assert_problem(answer, 416, str(size))
+        assert answer.headers["content-range"] == f"bytes */{size}"
 
 
 def test_head_says_what_get_would(work: Talk, knees: str) -> None:
     address, whole = shard_of(work, knees)
-    answer = work.http.head(address)
-    assert answer.status_code == 200
-    assert int(answer.headers["content-length"]) == len(whole)
-    assert answer.headers["accept-ranges"] == "bytes"
+    for fields in ({}, {"range": "bytes=0-9"}, {"range": f"bytes={len(whole)}-"}):
+        answer = work.http.head(address, headers=fields)
+        assert answer.status_code == 200
+        assert int(answer.headers["content-length"]) == len(whole)
+        assert answer.headers["accept-ranges"] == "bytes"
+        assert "content-range" not in answer.headers
 
 
 def test_a_reader_with_a_tag_is_told_whether_it_is_current(work: Talk) -> None:

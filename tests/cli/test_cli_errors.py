@@ -36,6 +36,9 @@ def dead() -> str:
         (["precompute", "labels", "out.zarr", "--units", "inch"], "'voxel' or 'mm'"),
         (["precompute", "labels", "out.zarr", "--names", "femur"], "5=femur"),
         (["precompute", "nowhere", "out.zarr"], "nowhere"),
+        (["precompute", "labels"], "Missing argument 'OUT.zarr'"),
+        (["precompute", "labels", "out"], "Missing argument 'OUT.zarr'"),
+        (["precompute", "out.zarr"], "Missing argument 'LABELS'"),
         (["submit", "nowhere", "--dataset", "knees"], "nowhere"),
         (["submit", "nowhere", "--dataset", "knees", "--spacing", "1,2"], "z,y,x"),
         (["submit", "nowhere", "--dataset", "knees", "--server", "localhost"], "http://127.0.0.1:8000"),
@@ -43,7 +46,8 @@ def dead() -> str:
         (["jobs", "ab", "--cancel", "--watch"], "--cancel"),
         (["info", "nowhere.zarr"], "nowhere.zarr"),
         (["check", "nowhere.zarr"], "nowhere.zarr"),
-        (["check", "http://127.0.0.1:8000/v1/datasets/knees"], "local"),
+        (["check", "http://127.0.0.1:8000/v1/datasets/knees"], "http://127.0.0.1:8000/v1/datasets/knees"),
+        (["check", "http://127.0.0.1:8000/v1/datasets/knees"], "`dmapsvc check FOLDER.zarr`"),
         (["view", "nowhere.zarr", "a", "-o", "a.png"], "nowhere.zarr"),
         (["view", "nowhere.zarr", "a", "-o", "a.jpeg"], "PNG"),
         (["view", "nowhere.zarr", "a", "-o", "a.png", "--axis", "w"], "z, y or x"),
@@ -101,6 +105,26 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(
     assert run.code == 1
     assert dead in run.error
     assert "make serve" in run.error
+
+
+@pytest.mark.parametrize("backend", ["gpu", "numba"])
+def test_a_backend_that_is_not_there_is_found_before_anything_is_made(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.setattr("dmapsvc.maps.backends._fault", lambda name: "ImportError: it is not installed")
+    run = cli("precompute", masks, tmp_path / "out.zarr", "--backend", backend)
+    assert run.code == 2
+    assert f"backend {backend!r}" in run.error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "labels"]
+
+
+def test_a_training_on_cuda_that_is_not_there(
+    cli: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = cli("train", tmp_path / "knees.zarr", "-o", tmp_path / "knees.pt", "--device", "cuda")
+    assert run.code == 2
+    assert "Take --device auto or cpu" in run.error
 
 
 def test_a_training_without_torch_says_how_to_get_it(

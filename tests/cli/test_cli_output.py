@@ -9,7 +9,7 @@ import time
 import pytest
 
 from dmapsvc.cli import output
-from dmapsvc.cli.output import Meter, print_table, region_maxima
+from dmapsvc.cli.output import Meter, Notes, label_list, print_table, region_maxima, without_labels
 
 
 def test_a_table_is_one_line_a_row_however_wide(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,6 +68,39 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
 def test_maxima_are_told_by_name() -> None:
     regions = [{"value": 0, "maximum": 206.66}, {"value": 5, "maximum": 51.9}, {"value": 7, "maximum": 3.0}]
     assert region_maxima(regions, {5: "femur"}) == "background: 206.7, femur: 51.9, 7: 3"
+
+
+def test_of_many_regions_the_largest_are_told_and_the_others_counted() -> None:
+    regions = [{"value": value, "maximum": float(value % 100)} for value in range(117)]
+    words = region_maxima(regions)
+    assert words == "99: 99, 98: 98, 97: 97, 96: 96, 95: 95, 94: 94 … and 111 more"
+    assert label_list(range(1, 118)) == "1,2,3,4,5,6,7,8,9,10,11,12 … and 105 more"
+    assert (label_list((7, 5)), label_list(None)) == ("7,5", "all")
+
+
+def test_a_note_that_cases_share_is_told_once() -> None:
+    notes = Notes()
+    for case in ("a", "b", "c"):
+        notes.add(case, ["Oblique.", *(["Thin."] if case == "b" else [])])
+    assert notes.lines() == ["Oblique. (3 cases)", "b: Thin."]
+
+
+def test_cases_without_labels_are_counted() -> None:
+    assert without_labels([[0, 5], [5]]) == ""
+    assert without_labels([[0], [0, 5]]) == "; 1 case has no label at all"
+    assert without_labels([[0], [0]]) == "; 2 cases have no label at all"
+
+
+def test_there_is_no_time_left_to_tell_before_a_first_unit_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    meter = Meter("precompute", 3, "cases")
+    for now[0], done in ((1.0, 0.0), (2.0, 0.5)):
+        meter.show(done)
+    assert meter.counts() == "0/3 cases, 2.0 s each"
+    now[0] = 3.0
+    meter.show(1.0)
+    assert meter.counts() == "1/3 cases, 2.0 s each, 0:00:04 left"
 
 
 class _Terminal(io.StringIO):

@@ -33,9 +33,12 @@ def test_a_folder_becomes_a_dataset(cli: Callable[..., Run], masks: Path, tmp_pa
         *QUICK,
     )
     assert run.code == 0, run.err
-    assert "sub__c: no image of this name" in run.err.splitlines()
+    assert run.err.splitlines()[-1] == (
+        "no image for 1 case: sub__c; looked for files called sub__c or sub__c_0000"
+    )
     header, *rows, counts = run.out.splitlines()
-    assert header.split() == ["case", "state", "shape", "z,y,x", "largest", "distances", "seconds", "backend"]
+    columns = "case state shape z,y,x largest distances (voxels) seconds backend"
+    assert header.split() == columns.split()
     assert [row.split()[0] for row in rows] == ["a", "b", "sub__c"]
     assert all(
         "12, 20, 24" in row and "femur: 3" in row and "read " in row and "scipy" in row for row in rows
@@ -65,6 +68,54 @@ def test_a_bad_file_among_good_ones_is_listed_at_the_end(
     assert run.out.splitlines()[-1].endswith("3 done, 0 there already, 1 failed")
 
 
+def test_a_dataset_that_got_no_case_is_not_left_behind(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    save_nifti(tmp_path / "half.nii.gz", np.full((4, 4, 4), 1.5, np.float32))
+    store = tmp_path / "knees.zarr"
+    before = sorted(tmp_path.iterdir())
+    assert cli("precompute", tmp_path / "half.nii.gz", store, *QUICK).code == 2
+    assert sorted(tmp_path.iterdir()) == before
+    assert cli("precompute", masks / "a.nii.gz", store, *QUICK).code == 0
+    assert cli("precompute", tmp_path / "half.nii.gz", store, *QUICK).code == 2
+    assert cli("check", store).out == "1 case sound\n"
+
+
+def test_what_many_cases_share_is_told_once_and_masks_without_labels_are_counted(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    run = cli("precompute", masks, tmp_path / "knees.zarr", "--labels", "7", *QUICK)
+    assert run.code == 0
+    assert "Label 7 is not in the mask. (3 cases)" in run.err.splitlines()
+    assert run.out.splitlines()[-1].endswith(
+        "3 done, 0 there already, 0 failed; 3 cases have no label at all"
+    )
+
+
+def test_images_that_go_with_no_mask_are_counted(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    (images / "a.nii.gz").rename(images / "a_img.nii.gz")
+    (images / "b.nii.gz").rename(images / "b_img.nii.gz")
+    run = cli("precompute", masks, tmp_path / "knees.zarr", "--images", images, *QUICK)
+    assert run.err.splitlines()[-2:] == [
+        "no image for 3 cases: a, b, sub__c; looked for files called a or a_0000",
+        f"2 image files left unused, the first {images / 'a_img.nii.gz'}: no mask is called so",
+    ]
+
+
+def test_another_spec_is_told_in_the_words_of_the_options(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "knees.zarr"
+    cli("precompute", masks, store, "--labels", "5,6", *QUICK)
+    other = cli("precompute", masks, store, "--units", "mm", *QUICK)
+    assert other.code == 2
+    assert "labels 5,6 in voxel" in other.error
+    assert "all labels in mm" in other.error
+
+
 def test_another_mask_needs_replace(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
     store = tmp_path / "knees.zarr"
     mask = masks / "a.nii.gz"
@@ -87,6 +138,8 @@ def test_info_view_and_check_of_a_dataset(cli: Callable[..., Run], masks: Path, 
     assert fields == {"dataset": "knees", "labels": "5,6", "units": "voxel", "names": "5=femur", "cases": "3"}
 
     case = cli("info", store, "b")
+    assert "0.007812 voxels (of the stored 16-bit values)" in case.out
+    assert "largest distance (voxels)" in case.out
     regions = [line.split() for line in case.out.partition("\n\n")[2].splitlines()[1:]]
     assert [(row[0], row[1], row[2]) for row in regions[:2]] == [
         ("0", "background", str(24 * 20 * 12 - 9 * 48 - 5 * 48)),
@@ -99,7 +152,7 @@ def test_info_view_and_check_of_a_dataset(cli: Callable[..., Run], masks: Path, 
 
     missing = cli("info", store, "d")
     assert missing.code == 2
-    assert "d" in missing.error
+    assert "`dmapsvc info` lists the cases" in missing.error
 
     picture = tmp_path / "b.png"
     view = cli("view", store, "b", "-o", picture, "--axis", "x", "--index", "8")

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from demo.service import Service
+from dmapsvc.client import Client
+from dmapsvc.spec import MapSpec
 from tests.cli.cli_run import Run
 from tests.cli.conftest import save_nifti
 
@@ -51,14 +53,25 @@ def test_submit_waits_and_shows_what_came_of_it(at: Callable[..., Run], masks: P
     arguments = ("submit", masks, "--dataset", "waited", "--labels", "5,6", "--wait")
     run = at(*arguments)
     assert run.code == 0, run.err
-    header, *rows = run.out.splitlines()
-    assert header.split() == ["case", "state", "largest", "distances", "seconds", "backend", "job"]
+    header, *rows, counts = run.out.splitlines()
+    assert header.split() == [
+        "case",
+        "state",
+        "largest",
+        "distances",
+        "(voxels)",
+        "seconds",
+        "backend",
+        "job",
+    ]
+    assert counts == "waited: 3 files done, 0 there already, 0 failed"
     assert [row.split()[:2] for row in rows] == [["a", "done"], ["b", "done"], ["sub__c", "done"]]
     assert all("5: 3" in row and "read " in row and "publish " in row and "scipy" in row for row in rows)
     assert "\x1b" not in run.out + run.err
 
     again = at(*arguments)
-    assert (again.code, again.out) == (0, run.out)
+    assert again.code == 0
+    assert again.out.splitlines() == [header, *rows, "waited: 0 files done, 3 there already, 0 failed"]
 
 
 def test_submit_without_wait_says_where_the_jobs_are(at: Callable[..., Run], masks: Path) -> None:
@@ -95,7 +108,10 @@ def test_one_refused_file_and_one_failed_job_do_not_stop_the_others(
     save_nifti(masks / "half.nii.gz", np.full((8, 8, 8), 1.5, np.float32))
     run = at("submit", masks, "--dataset", "mixed", "--wait")
     assert run.code == 1
-    states = dict(row.split()[:2] for row in run.out.splitlines()[1:])
+    *table, counts = run.out.splitlines()
+    states = dict(row.split()[:2] for row in table)
+    assert states["junk"] == "refused"
+    assert counts == "mixed: 3 files done, 0 there already, 2 failed"
     assert states["a"] == states["b"] == states["sub__c"] == "done"
     errors = [line for line in run.err.splitlines() if line.startswith("error: ")]
     assert sorted(error.split()[1] for error in errors) == ["half:", "junk:"]
@@ -117,6 +133,46 @@ def test_another_mask_is_refused_and_with_replace_taken(at: Callable[..., Run], 
     assert refused.code == 2
     assert "replace" in refused.error
     assert at("submit", mask, "--dataset", "other", "--wait", "--replace").code == 0
+
+
+def test_what_is_left_out_of_the_spec_is_the_datasets(
+    at: Callable[..., Run], masks: Path, service: Service
+) -> None:
+    mask = masks / "a.nii.gz"
+    first = at("submit", mask, "--dataset", "mm", "--labels", "5", "--units", "mm", "--wait")
+    assert "largest distances (mm)" in first.out
+    for part in (("--labels", "5"), ("--units", "mm"), ("--names", "5=femur")):
+        run = at("submit", mask, "--dataset", "mm", *part)
+        assert run.code == 0, run.err
+    assert at("submit", mask, "--dataset", "mm", "--labels", "6").code == 2
+    info = json.loads(at("info", f"{service.url}/v1/datasets/mm", "--json").out)
+    assert (info["spec"], info["names"]) == ({"labels": [5], "units": "mm"}, {"5": "femur"})
+
+
+def test_names_go_with_a_new_dataset(at: Callable[..., Run], masks: Path, service: Service) -> None:
+    options = ("--labels", "6,5", "--names", "5=femur,6=tibia")
+    assert at("submit", masks / "a.nii.gz", "--dataset", "named", *options).code == 0
+    info = json.loads(at("info", f"{service.url}/v1/datasets/named", "--json").out)
+    assert info["spec"]["labels"] == [6, 5]
+    assert info["names"] == {"5": "femur", "6": "tibia"}
+
+
+def test_the_right_image_takes_the_place_of_a_wrong_one_that_keeps_its_mask_out(
+    at: Callable[..., Run], masks: Path, service: Service, tmp_path: Path
+) -> None:
+    wrong = np.zeros((4, 4, 4), np.int16)
+    with Client(service.url) as client:
+        client.create_dataset("held", MapSpec())
+        save_nifti(tmp_path / "wrong.nii.gz", wrong)
+        job = client.wait(client.put_image("held", "a", tmp_path / "wrong.nii.gz").id)
+    assert job.state == "done"
+    alone = at("submit", masks / "a.nii.gz", "--dataset", "held")
+    assert alone.code == 2
+    both = at(
+        "submit", masks / "a.nii.gz", "--images", masks.parent / "images", "--dataset", "held", "--wait"
+    )
+    assert both.code == 0, both.err
+    assert both.out.splitlines()[-1] == "held: 2 files done, 0 there already, 0 failed"
 
 
 def test_info_of_a_service_a_dataset_and_a_case(at: Callable[..., Run], service: Service, knees: str) -> None:
@@ -183,6 +239,7 @@ def test_what_the_service_does_not_have_is_one_line_and_exit_code_2(
     run = at(*[argument.format(url=service.url, masks=masks / "a.nii.gz") for argument in arguments])
     assert run.code == 2
     assert run.error.startswith("error: ")
+    assert ("`dmapsvc info SERVER_URL` lists them" in run.error) == ("unknown" in run.error)
 
 
 def test_cancel_retry_and_ctrl_c_with_no_worker(
@@ -210,6 +267,7 @@ def test_cancel_retry_and_ctrl_c_with_no_worker(
         job = rows[0][0]
         assert "cancelled" in cli("jobs", job, "--cancel").out
         assert [row.split()[0] for row in cli("jobs", "--state", "cancelled").out.splitlines()[1:]] == [job]
+        assert "nothing was cancelled: the job is cancelled" in cli("jobs", job, "--cancel").err
         retried = cli("jobs", job, "--retry")
-        assert retried.code == 2
-        assert "Upload the file again" in retried.error  # a cancelled job keeps no upload
+        assert retried.code == 0
+        assert "queued" in retried.out  # from the upload, which a cancelled job keeps

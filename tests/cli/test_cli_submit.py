@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,26 @@ def test_options_go_along(stub: Stub, cli: Callable[..., Run], masks: Path) -> N
     mask = masks / "a.nii.gz"
     cli("submit", mask, "--dataset", "knees")
     cli("submit", mask, "--dataset", "knees", "--units", "mm", "--spacing", "1,.5,.5", "--replace")
-    plain, full = (asked.query for asked in stub.asked)
+    plain, full = (asked.query for asked in stub.asked if asked.method == "PUT")
     assert plain == {"filename": "a.nii.gz"}
-    assert full == {"filename": "a.nii.gz", "units": "mm", "spacing": "1,0.5,0.5", "replace": "true"}
+    assert full == {
+        "filename": "a.nii.gz",
+        "labels": "all",
+        "units": "mm",
+        "spacing": "1.0,0.5,0.5",
+        "replace": "true",
+    }
 
 
 def test_what_is_published_needs_no_waiting(stub: Stub, cli: Callable[..., Run], masks: Path) -> None:
     stub.on("PUT", MASK, Answer.json(DONE))
     regions = [{"value": 0, "maximum": 20.25}, {"value": 5, "maximum": 3.0}]
-    stub.on("GET", "/v1/datasets/knees/cases/a", Answer.json({"regions": regions}))
+    stub.on("GET", "/v1/datasets/knees/cases/a", Answer.json({"regions": regions, "spec": {"units": "mm"}}))
     run = cli("submit", masks / "a.nii.gz", "--dataset", "knees", "--wait")
     assert run.code == 0, run.err
-    row = run.out.splitlines()[1]
+    header, row, counts = run.out.splitlines()
+    assert "largest distances (mm)" in header
+    assert counts == "knees: 0 files done, 1 there already, 0 failed"
     assert row.split()[:2] == ["a", "done"]
     for cell in ("background: 20.25, 5: 3", "read 0.50, map 1.00", "numba", "ab" * 6):
         assert cell in row
@@ -82,6 +91,8 @@ def test_jobs_are_listed_up_to_the_limit(stub: Stub, cli: Callable[..., Run]) ->
     stub.on("GET", "/v1/jobs", Answer.json({"jobs": jobs, "next": None}))
     rows = cli("jobs", "--limit", "2").out.splitlines()
     assert len(rows) == 3
+    created = datetime.fromisoformat("2026-11-23T05:00:00+00:00").astimezone()
+    assert f"{created:%Y-%m-%d %H:%M}" in rows[1]
     assert rows[1].startswith("000000000000  knees")
     assert rows[1].endswith("a.nii.gz: voxel is 1.5.")
     stub.on("GET", "/v1/jobs", Answer.json({"jobs": [], "next": None}))

@@ -7,6 +7,8 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from dmapsvc.cli import train
 from dmapsvc.cli.options import parse_sides
 from dmapsvc.train.settings import TrainSettings
@@ -25,11 +27,30 @@ def test_a_training_and_its_continuation(cli: Callable[..., Run], masks: Path, t
 
     on = cli("train", store, "-o", out, "--steps", "3", *quick)
     assert on.out.startswith(f"{out}: step 3 of 3, loss ")
+    assert "training on cpu" in on.err or "training on cuda" in on.err
+    assert str(out) in on.err
     idle = cli("train", store, "-o", out, "--steps", "3", *quick)
     assert (idle.code, idle.out) == (0, f"{out}: it has its 3 steps already\n")
     other = cli("train", store, "-o", out, "--steps", "3", *quick, "--seed", "1")
     assert other.code == 2
     assert "seed" in other.error
+
+
+def test_ctrl_c_tells_which_step_is_kept_and_where(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, out = tmp_path / "knees.zarr", tmp_path / "knees.pt"
+    images = ("--images", tmp_path / "images")
+    cli("precompute", masks / "a.nii.gz", store, *images, "--backend", "scipy")
+    monkeypatch.setattr(train._Shown, "__call__", _interrupt)
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0")
+    run = cli("train", store, "-o", out, *quick)
+    assert run.code == 130
+    assert f"saved at step 1 in {out}" in run.err.splitlines()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_the_defaults_are_those_of_the_library() -> None:

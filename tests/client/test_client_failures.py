@@ -41,7 +41,7 @@ def test_nobody_there(free_port: int) -> None:
         client.datasets()
     assert f"127.0.0.1:{free_port}" in str(caught.value)
     assert "make serve" in str(caught.value)
-    assert "--server" in str(caught.value)
+    assert "URL" in str(caught.value)
 
 
 def test_a_proxy_of_the_environment_is_not_the_way_to_this_machine(

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.settings import Settings
-from dmapsvc.spec import MapSpec
+from dmapsvc.spec import MapSpec, Spacing
 
 
 def fast(data: Path, database_url: str | None = None) -> Settings:
-    """Settings under which tests need not wait long; a fake job takes one byte a voxel."""
+    """Settings under which tests need not wait long; a fake job takes `size` bytes."""
     return Settings(
         data=data, database_url=database_url, attempts=2, poll_seconds=0.02, memory_budget=1_000_000
     )
@@ -27,7 +27,8 @@ def request(
     behaviour: str = "done",
     kind: Kind = Kind.MASK,
     replace: bool = False,
-    voxels: int = 1000,
+    size: int = 1000,
+    spacing: Spacing | None = (0.7, 0.36, 0.36),
 ) -> Request:
     """A request whose upload holds `mask`; the fake worker reads what it shall do from the file name."""
     spool = uuid.uuid4().hex
@@ -43,8 +44,8 @@ def request(
         spec=MapSpec(labels=(5, 6), units="mm"),
         shape=(10, 10, 10),
         affine=((1.0, 0.0, 0.0, 0.0), (0.0, 1.0, 0.0, 0.0), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 0.0, 1.0)),
-        spacing=(0.7, 0.36, 0.36),
-        voxels=voxels,
+        spacing=spacing,
+        bytes=size,
         replace=replace,
     )
 

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from dmapsvc.errors import BadLabels, NotFound, Superseded
 from dmapsvc.jobs.executor import Executor
 from dmapsvc.jobs.run import Outcome, Run
@@ -91,10 +93,26 @@ def main() -> None:
     seen.mkdir(exist_ok=True)
     stop = threading.Event()
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
-    executor = Executor(settings, Fake(seen), bytes_per_voxel=1)
+    if (seen / "hiccups").exists():
+        sa.event.listen(sa.Engine, "before_cursor_execute", _hiccups(seen / "hiccups"))
+    executor = Executor(settings, Fake(seen), memory=lambda request: request.bytes)
     (seen / "ready").touch()
     executor.serve(stop)
     os._exit(0)
+
+
+def _hiccups(log: Path) -> Callable[..., None]:
+    """A database that refuses every kind of statement about one run the first time; noted in `log`."""
+    refused: set[str] = set()
+
+    def refuse(connection: object, cursor: object, statement: str, *others: object) -> None:
+        if "dmapsvc_runs.run = " in statement and statement not in refused:
+            refused.add(statement)
+            with log.open("a") as file:
+                file.write(f"{' '.join(statement.split())}\n")
+            raise sa.exc.OperationalError(statement, {}, Exception("a hiccup"))
+
+    return refuse
 
 
 def _watch(stop: threading.Event) -> None:

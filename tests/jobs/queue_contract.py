@@ -65,6 +65,20 @@ class QueueContract:
         assert second.sha256 in caught.value.detail
         jobs.submit(request(settings, case="b", mask="second"))  # another case may
 
+    def test_the_same_mask_with_another_spacing_is_another(self, jobs: Jobs, settings: Settings) -> None:
+        """A NumPy file's spacing is not in its hash, so not in the job's id."""
+        first, _ = jobs.submit(request(settings, spacing=(1.0, 1.0, 1.0)))
+        assert jobs.submit(request(settings, spacing=(1.0, 1.0, 1.0))) == (first, False)
+        assert jobs.submit(request(settings, spacing=None)) == (first, False)
+        with pytest.raises(Conflict, match=r"1\.0, 1\.0, 1\.0.*2\.0, 1\.0, 1\.0"):
+            jobs.submit(request(settings, spacing=(2.0, 1.0, 1.0)))
+        wanted = request(settings, spacing=(2.0, 1.0, 1.0), replace=True)
+        second, created = jobs.submit(wanted)
+        assert created
+        assert (second.id, second.run, second.revision) == (first.id, 2, first.revision + 1)
+        assert [job.run for job in jobs.live("knees", "a")] == [2]
+        assert wanted.spool in uploads(settings)
+
     def test_replace_cancels_the_other_and_takes_a_higher_revision(
         self, jobs: Jobs, settings: Settings
     ) -> None:
@@ -103,19 +117,35 @@ class QueueContract:
         cancelled = jobs.cancel(job.id)
         assert (cancelled.state, cancelled.problem, cancelled.position) == (State.CANCELLED, None, None)
         assert cancelled.ended is not None
-        assert not uploads(settings)
         assert jobs.cancel(job.id) == cancelled
+
+    def test_a_cancelled_job_runs_again_from_its_upload(self, jobs: Jobs, settings: Settings) -> None:
+        asked = request(settings)
+        job, _ = jobs.submit(asked)
+        jobs.cancel(job.id)
+        again = jobs.retry(job.id)
+        assert (again.id, again.run, again.state) == (job.id, 2, State.QUEUED)
+        assert uploads(settings) == {asked.spool}
+
+    def test_a_cancelled_jobs_upload_gives_way_to_a_newer_one(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings))
+        jobs.cancel(job.id)
+        newer = request(settings, mask="second")
+        jobs.submit(newer)
+        assert uploads(settings) == {newer.spool}
+        with pytest.raises(Conflict, match="upload is gone"):
+            jobs.retry(job.id)
 
     def test_a_cancelled_job_runs_again_when_it_is_uploaded_again(
         self, jobs: Jobs, settings: Settings
     ) -> None:
         job, _ = jobs.submit(request(settings))
         jobs.cancel(job.id)
-        with pytest.raises(Conflict, match="upload is gone"):
-            jobs.retry(job.id)
-        again, created = jobs.submit(request(settings))
+        asked = request(settings)
+        again, created = jobs.submit(asked)
         assert created
         assert (again.id, again.run, again.state) == (job.id, 2, State.QUEUED)
+        assert uploads(settings) == {asked.spool}
 
     def test_only_what_ended_badly_is_tried_again(self, jobs: Jobs, settings: Settings) -> None:
         job, _ = jobs.submit(request(settings))
@@ -128,6 +158,16 @@ class QueueContract:
         assert [jobs.get(job.id).position for job in submitted] == [1, None, 2, 3]
         assert [job.position for job in jobs.list(case="d").jobs] == [3]
         assert [job.position for job in jobs.list().jobs] == [3, 2, None, 1]
+
+    def test_a_live_mask_is_found_behind_any_number_of_images(self, jobs: Jobs, settings: Settings) -> None:
+        mask, _ = jobs.submit(request(settings, "mask"))
+        for number in range(101):
+            jobs.submit(request(settings, f"image{number}", kind=Kind.IMAGE))
+        assert jobs.has_live("knees", Kind.MASK)
+        assert not jobs.has_live("hips", Kind.MASK)
+        jobs.cancel(mask.id)
+        assert not jobs.has_live("knees", Kind.MASK)
+        assert jobs.has_live("knees", Kind.IMAGE)
 
     def test_a_list_is_filtered_and_paged_newest_first(self, jobs: Jobs, settings: Settings) -> None:
         for case in "abcde":

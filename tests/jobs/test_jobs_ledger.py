@@ -81,11 +81,12 @@ def test_a_lock_is_one_processs_until_it_is_released(settings: Settings, databas
 
 
 def test_old_uploads_of_nobody_are_swept(jobs: Jobs, settings: Settings, database: sa.Engine) -> None:
-    needed = request(settings)
+    needed, cancelled = request(settings), request(settings, "d")
     jobs.submit(needed)
+    jobs.cancel(jobs.submit(cancelled)[0].id)
     fresh = request(settings, "b")
     lost = request(settings, "c")
-    for one in (needed, lost):
+    for one in (needed, cancelled, lost):
         os.utime(settings.spool / one.spool, (time.time() - 7200,) * 2)
     sweep_spool(Ledger(database, "mine"), settings.spool)
-    assert uploads(settings) == {needed.spool, fresh.spool}
+    assert uploads(settings) == {needed.spool, cancelled.spool, fresh.spool}

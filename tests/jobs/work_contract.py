@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
+from dbos import DBOSClient
 
 from dmapsvc.errors import BadLabels, Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, State
+from dmapsvc.jobs.database import APPLICATION, SERIALIZER, open_database
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import request, uploads
 from tests.jobs.processes import PATIENCE, Worker, eventually, lines, release, worker
@@ -105,12 +109,17 @@ class WorkContract:
         eventually(lambda: not uploads(settings))
 
     def test_a_running_job_is_cancelled_and_publishes_nothing(self, jobs: Jobs, settings: Settings) -> None:
-        job, _ = jobs.submit(request(settings, "cancelled", behaviour="held"))
+        asked = request(settings, "cancelled", behaviour="held")
+        job, _ = jobs.submit(asked)
         under_way(jobs, job)
         jobs.cancel(job.id)
         now = ended(jobs, job)
         assert (now.state, now.problem) == (State.CANCELLED, None)
         assert not lines(settings, "cancelled.published")
+        assert uploads(settings) == {asked.spool}
+        release(settings, "cancelled")
+        jobs.retry(job.id)
+        assert ended(jobs, job).state is State.DONE
         eventually(lambda: not uploads(settings))
 
     def test_a_replaced_job_never_wins(self, jobs: Jobs, settings: Settings) -> None:
@@ -121,6 +130,20 @@ class WorkContract:
         release(settings, "replaced")
         assert ended(jobs, old).state is State.CANCELLED
         assert lines(settings, "replaced.published") == [str(new.revision)]
+        eventually(lambda: not uploads(settings))
+        with pytest.raises(Conflict, match="upload is gone"):
+            jobs.retry(old.id)
+
+    def test_a_newer_mask_takes_the_upload_of_one_that_is_being_cancelled(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        old, _ = jobs.submit(request(settings, "stopped", mask="first", behaviour="held"))
+        under_way(jobs, old)
+        jobs.cancel(old.id)
+        new, _ = jobs.submit(request(settings, "stopped", mask="second"))
+        assert ended(jobs, new).state is State.DONE
+        assert ended(jobs, old).state is State.CANCELLED
+        eventually(lambda: not uploads(settings))
 
     def test_a_forgotten_job_stops_and_the_same_runs_anew(self, jobs: Jobs, settings: Settings) -> None:
         job, _ = jobs.submit(request(settings, "forgotten", behaviour="held"))
@@ -147,11 +170,11 @@ class WorkContract:
         assert settings.memory_budget is not None
         more_than_half = settings.memory_budget // 2 + 1
         submitted = [
-            jobs.submit(request(settings, case, behaviour="held", voxels=more_than_half))[0]
+            jobs.submit(request(settings, case, behaviour="held", size=more_than_half))[0]
             for case in ("big1", "big2")
         ]
         first = eventually(lambda: [job for job in submitted if lines(settings, f"{job.case}.begun")])
-        small, _ = jobs.submit(request(settings, "small", voxels=1))
+        small, _ = jobs.submit(request(settings, "small", size=1))
         assert len(first) == 1
         release(settings, "big1", "big2")
         assert {ended(jobs, job).state for job in (*submitted, small)} == {State.DONE}
@@ -166,7 +189,7 @@ class WorkContract:
 
     def test_a_job_over_the_whole_budget_fails(self, jobs: Jobs, settings: Settings) -> None:
         assert settings.memory_budget is not None
-        job, _ = jobs.submit(request(settings, "huge", voxels=settings.memory_budget + 1))
+        job, _ = jobs.submit(request(settings, "huge", size=settings.memory_budget + 1))
         now = ended(jobs, job)
         assert (now.state, now.attempts) == (State.FAILED, 0)
         assert now.problem is not None
@@ -174,7 +197,58 @@ class WorkContract:
 
 
 class DeathContract:
-    """Workers that stop or die. Inherit it and give the fixture `settings`."""
+    """Workers, runs and databases that fail. Inherit it and give the fixture `settings`."""
+
+    def test_a_database_that_refuses_each_question_once_costs_no_job(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        (settings.data / "seen").mkdir()
+        (settings.data / "seen" / "hiccups").touch()
+        with worker(settings):
+            job, _ = jobs.submit(request(settings))
+            now = ended(jobs, job)
+        assert (now.state, now.run, now.attempts) == (State.DONE, 1, 1)
+        refused = " ".join(lines(settings, "hiccups"))
+        assert "SELECT dmapsvc_runs" in refused  # find
+        assert "attempts=" in refused  # begin
+        assert "count(*)" in refused  # wanted
+        assert "outcome=" in refused  # done
+
+    def test_a_run_that_cannot_even_be_read_fails_and_does_not_wait_for_ever(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        asked = request(settings)
+        job, _ = jobs.submit(asked)
+        database = open_database(settings)
+        with database.begin() as connection:
+            connection.execute(
+                sa.update(runs).values(request={**asked.to_json(), "kind": "of a later version"})
+            )
+        database.dispose()
+        with worker(settings):
+            now = ended(jobs, job)
+        assert now.state is State.FAILED
+        assert now.problem is not None
+        assert now.problem.type == "/problems/internal-error"
+
+    @pytest.mark.parametrize("lose", [DBOSClient.cancel_workflow, DBOSClient.delete_workflow])
+    def test_a_run_that_the_engine_has_lost_is_run(
+        self, jobs: Jobs, settings: Settings, lose: Callable[[DBOSClient, str], None]
+    ) -> None:
+        """The row rules: it says queued."""
+        asked = request(settings)
+        job, _ = jobs.submit(asked)
+        database = open_database(settings)
+        client = DBOSClient(
+            system_database_engine=database, serializer=SERIALIZER, application_name=APPLICATION
+        )
+        lose(client, f"{job.id}.1")
+        client.destroy()
+        database.dispose()
+        with worker(settings):
+            now = ended(jobs, job)
+        assert (now.state, now.attempts) == (State.DONE, 1)
+        assert lines(settings, "a.published") == ["1"]
 
     def test_a_killed_workers_job_is_done_by_the_next(self, jobs: Jobs, settings: Settings) -> None:
         with worker(settings) as first:
@@ -241,4 +315,7 @@ class DeathContract:
         jobs.cancel(job.id)
         with worker(settings):
             assert ended(jobs, job).state is State.CANCELLED
-        assert len(lines(settings, "a.begun")) == 1
+            assert len(lines(settings, "a.begun")) == 1
+            release(settings, "a")
+            jobs.retry(job.id)
+            assert ended(jobs, job).state is State.DONE

@@ -141,7 +141,9 @@ def test_an_image_before_or_after_its_mask_ends_up_beside_it(
     image = write_nifti(tmp_path / "image.nii", voxels, SPACING)
     before = run_image(image, dataset, "before")
     assert not before.published
-    assert before.notes == ("Case before has no published mask yet: the image is held until it has one.",)
+    assert before.notes == (
+        "The image came before its mask: it is kept, and joins the case when the mask is published.",
+    )
     run_case(mask, dataset, "before")
     run_case(mask, dataset, "after")
     after = run_image(image, dataset, "after")

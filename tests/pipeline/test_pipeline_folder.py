@@ -75,6 +75,13 @@ def test_a_file_whose_name_no_case_may_have_is_named_with_what_to_do(tmp_path: P
     assert str(tmp_path / name) in caught.value.detail
 
 
+def test_a_file_called_as_the_datasets_own_metadata_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, "zarr.json.nii.gz")
+    with pytest.raises(BadName, match="Rename the file") as caught:
+        find_cases(tmp_path)
+    assert str(tmp_path / "zarr.json.nii.gz") in caught.value.detail
+
+
 def test_nothing_there_says_what_was_wanted(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"no volume files; wanted files ending in .*\.nii"):
         find_cases(fill(tmp_path, "README.md"))

@@ -172,3 +172,28 @@ def test_a_spacing_is_taken_for_files_that_have_none(tmp_path: Path) -> None:
     assert summary.done == ("a",)
     regions = Dataset.open(tmp_path / "out.zarr").case("a").record.regions
     assert [region.maximum for region in regions if region.value == 1] == [1.0]  # two voxels of 0.5 mm
+
+
+def test_another_spacing_is_another_map(tmp_path: Path) -> None:
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[:, 2:6, 2:6] = 1
+    np.save(tmp_path / "a.npy", labels)
+    spec, out = MapSpec(units="mm"), tmp_path / "out.zarr"
+    precompute(tmp_path / "a.npy", out, spec=spec, spacing=(2.0, 0.5, 0.5))
+    (failure,) = precompute(tmp_path / "a.npy", out, spec=spec, spacing=(2.0, 1.0, 1.0)).failed
+    assert "another spacing" in failure.problem.detail
+    precompute(tmp_path / "a.npy", out, spec=spec, spacing=(2.0, 1.0, 1.0), replace=True)
+    assert Dataset.open(out).case("a").record.spacing == (2.0, 1.0, 1.0)
+
+
+def test_replace_mends_a_damaged_case(tmp_path: Path) -> None:
+    labels = np.zeros((4, 8, 8), np.uint8)
+    labels[:, 2:6, 2:6] = 1
+    np.save(tmp_path / "a.npy", labels)
+    out = tmp_path / "out.zarr"
+    precompute(tmp_path / "a.npy", out, spec=MapSpec())
+    shard = next(path for path in (out / "a" / "phi" / "0" / "c").rglob("*") if path.is_file())
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert precompute(tmp_path / "a.npy", out, spec=MapSpec()).skipped == ("a",)
+    assert precompute(tmp_path / "a.npy", out, spec=MapSpec(), replace=True).done == ("a",)
+    assert list(check(out)) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -170,6 +171,89 @@ def test_a_damaged_image_is_mended_by_sending_it_again(
     add_image(published, "a", image)
     assert list(check(published)) == []
     np.testing.assert_array_equal(published.case("a").read("image"), image)
+
+
+def test_whether_a_case_is_sound(published: Dataset, maps: Maps) -> None:
+    assert published.is_sound("a")
+    assert not published.is_sound("b")
+    maps.publish(published, "b", "b" * 64)
+    assert published.is_sound("b")
+
+
+@pytest.mark.parametrize("array", ARRAYS)
+def test_a_case_with_a_damaged_array_is_not_sound(published: Dataset, array: str) -> None:
+    shard = _shard(published, array)
+    whole = shard.read_bytes()
+    for place in (0, len(whole) // 2, len(whole) - 1):
+        shard.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert not published.is_sound("a")
+    shard.unlink()
+    assert not published.is_sound("a")
+    shard.write_bytes(whole)
+    assert published.is_sound("a")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}"])
+@pytest.mark.parametrize("path", ["zarr.json", "label/zarr.json", "phi/0/zarr.json", "image/zarr.json"])
+def test_a_case_with_damaged_metadata_is_not_sound(
+    published: Dataset, path: str, content: str | None
+) -> None:
+    (published.path / "a" / path).unlink()
+    if content is not None:
+        (published.path / "a" / path).write_text(content)
+    assert not published.is_sound("a")
+
+
+@pytest.mark.parametrize("path", ["zarr.json", "0/zarr.json", "0/c/0/0/0"])
+@pytest.mark.parametrize("array", ["label", "phi"])
+def test_damaged_maps_are_mended_by_publishing_the_same_mask_with_replace(
+    published: Dataset, maps: Maps, image: NDArray[Any], array: str, path: str
+) -> None:
+    (published.path / "a" / array / path).write_bytes(b"")
+    maps.publish(published, "a", A, replace=True)
+    assert list(check(published)) == []
+    assert published.is_sound("a")
+    np.testing.assert_array_equal(published.case("a").read("image"), image)
+
+
+@pytest.mark.parametrize("path", ["", "zarr.json", "0/zarr.json", "0/c/0/0/0"])
+@pytest.mark.parametrize("sha256", [A, "b" * 64], ids=["same mask", "other mask"])
+def test_a_damaged_image_is_left_out_when_the_mask_is_replaced(
+    published: Dataset, maps: Maps, sha256: str, path: str
+) -> None:
+    damaged = published.path / "a" / "image" / path
+    if path:
+        damaged.write_bytes(b"")
+    else:
+        shutil.rmtree(damaged)
+    with pytest.raises(Damaged, match=r"(?s)image.*replace"):
+        maps.publish(published, "a", A, revision=2)
+    assert maps.publish(published, "a", sha256, revision=2, replace=True).image is None
+    assert published.case("a").image is None
+    assert list(check(published)) == []
+    assert published.is_sound("a")
+
+
+def test_a_damaged_held_image_is_left_out_with_replace(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    add_image(dataset, "a", image)
+    (shard,) = (dataset.path.parent / ".knees.zarr.staging" / "held").glob("a/0/c/0/0/0")
+    shard.write_bytes(b"")
+    with pytest.raises(Damaged, match="image"):
+        maps.publish(dataset, "a", A)
+    assert maps.publish(dataset, "a", A, replace=True).image is None
+    assert list(check(dataset)) == []
+
+
+def test_an_image_whose_metadata_were_edited_is_mended_by_sending_it_again(
+    published: Dataset, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    node = published.path / "a" / "image" / "zarr.json"
+    node.write_text(node.read_text().replace("millimeter", "meter"))
+    assert list(check(published)) != []
+    add_image(published, "a", image)
+    assert list(check(published)) == []
 
 
 def test_a_dataset_whose_spec_was_edited_does_not_open(published: Dataset) -> None:

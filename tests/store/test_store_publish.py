@@ -213,6 +213,15 @@ def test_another_image_takes_the_place_of_the_first(
     assert list(check(dataset)) == []
 
 
+def test_an_image_that_comes_later_does_not_change_when_the_map_was_published(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    first = maps.publish(dataset, "a", A)
+    for values, sha256 in ((image, "i" * 64), (image + 1, "j" * 64)):
+        add_image(dataset, "a", values, sha256=sha256)
+        assert dataset.case("a").record.published == first.published
+
+
 def test_an_image_on_another_grid_is_refused_and_nothing_is_lost(
     dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
 ) -> None:
@@ -301,13 +310,45 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
         Dataset.open(tmp_path / "mine.zarr")
 
 
-@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a\0b", "x" * 300, ""])
+@pytest.mark.parametrize("name", ["..", ".hidden", "a/b", "a\0b", "x" * 300, "", "zarr.json", "Zarr.JSON"])
 def test_names_that_leave_the_folder_are_refused(dataset: Dataset, maps: Maps, name: str) -> None:
     with pytest.raises(BadName):
         maps.publish(dataset, name, A)
     for call in (dataset.case, dataset.delete, dataset.__contains__):
         with pytest.raises(BadName):
             call(name)
+
+
+def test_a_file_in_the_place_of_a_case_is_left_alone(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    file = dataset.path / "notes.txt"
+    file.write_text("keep me")
+    add_image(dataset, "notes.txt", image)
+    for act in (
+        lambda: maps.publish(dataset, "notes.txt", A, replace=True),
+        lambda: dataset.delete("notes.txt"),
+    ):
+        with pytest.raises(Conflict, match=r"notes\.txt"):
+            act()
+    assert file.read_text() == "keep me"
+    assert dataset.held_image("notes.txt") is not None
+    assert _work(dataset) == []
+
+
+def test_the_name_of_the_datasets_metadata_destroys_nothing(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    maps.publish(dataset, "a", A)
+    for act in (
+        lambda: maps.publish(dataset, "zarr.json", B, replace=True),
+        lambda: add_image(dataset, "zarr.json", image),
+        lambda: dataset.delete("zarr.json"),
+    ):
+        with pytest.raises(BadName):
+            act()
+    assert Dataset.open(dataset.path).cases() == ["a"]
+    assert list(check(dataset)) == []
 
 
 @pytest.mark.parametrize("name", ["c", "label", "zarr.json.a", "n" * 128])

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from zarr.storage import FsspecStore
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore, WrapperStore
 
 from dmapsvc.errors import Damaged, NotFound, Superseded
 from dmapsvc.store import Dataset, Reader
@@ -100,6 +102,65 @@ def test_reading_a_case_that_was_replaced_or_deleted_says_so(
     dataset.delete("a")
     with pytest.raises(Superseded, match="'a'"):
         again.phi_values()
+
+
+def test_what_was_opened_goes_on_when_an_image_is_added_or_replaced(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    maps.publish(dataset, "a", A)
+    opened = dataset.case("a")
+    phi = opened.phi_values()
+    for values, sha256 in ((image, "i" * 64), (image + 1, "j" * 64)):
+        add_image(dataset, "a", values, sha256=sha256)
+        np.testing.assert_array_equal(opened.read("label"), maps.label)
+        np.testing.assert_array_equal(opened.phi_values(), phi)
+
+
+def test_an_image_that_was_replaced_says_so_and_one_that_stayed_goes_on(
+    dataset: Dataset, maps: Maps, other_maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    maps.publish(dataset, "a", A)
+    add_image(dataset, "a", image)
+    opened = dataset.case("a")
+    other_maps.publish(dataset, "a", B, replace=True)
+    np.testing.assert_array_equal(opened.read("image"), image)
+    with pytest.raises(Superseded):
+        opened.read("label")
+    add_image(dataset, "a", image + 1, sha256="j" * 64)
+    with pytest.raises(Superseded, match="'a'"):
+        opened.read("image")
+
+
+def test_a_later_revision_of_the_same_mask_supersedes_what_was_opened(dataset: Dataset, maps: Maps) -> None:
+    maps.publish(dataset, "a", A)
+    opened = dataset.case("a")
+    maps.publish(dataset, "a", A, revision=2)
+    for array in ("label", "phi"):
+        with pytest.raises(Superseded):
+            opened.read(array)
+
+
+@pytest.mark.parametrize("away", ["phi/0/c/0/0/0", "zarr.json"])
+def test_a_case_that_is_away_for_the_moment_of_a_swap_is_read_all_the_same(
+    dataset: Dataset, maps: Maps, away: str
+) -> None:
+    maps.publish(dataset, "a", A)
+    hidden: list[str] = []
+
+    class Blinking(WrapperStore[LocalStore]):
+        async def get(
+            self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+        ) -> Buffer | None:
+            if key in hidden:
+                hidden.remove(key)
+                return None
+            return await super().get(key, prototype, byte_range)
+
+    case = Reader(Blinking(LocalStore(dataset.path, read_only=True)), ["a"]).case("a")
+    phi = case.phi_values()
+    hidden.append(f"a/{away}")
+    np.testing.assert_array_equal(case.phi_values(), phi)
+    assert hidden == []
 
 
 def test_a_reader_and_a_case_travel_to_other_processes(dataset: Dataset, maps: Maps) -> None:

@@ -73,7 +73,7 @@ def request(
         shape=(array.shape[0], array.shape[1], array.shape[2]),
         affine=None,
         spacing=None,
-        voxels=array.size,
+        bytes=array.nbytes,
         replace=False,
     )
 

@@ -1,0 +1,61 @@
+"""Uploads on disk: those that go on stay when another process sweeps the spool."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+from pathlib import Path
+
+import pytest
+from fastapi import Request
+from starlette.types import Message
+
+from api import spool
+
+
+def request_of(body: bytes) -> Request:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return Request({"type": "http", "method": "PUT", "headers": []}, receive)
+
+
+def receive_and_sweep(folder: Path) -> list[bytes]:
+    """What lies in `folder` while an upload is judged, and after it was given its name."""
+    contents = []
+
+    async def receive() -> None:
+        async with spool.receive(request_of(b"mask"), folder, 100) as upload:
+            spool.sweep(folder)
+            contents.append(upload.path.read_bytes())
+            upload.settle()
+            spool.sweep(folder)
+            contents.append(upload.path.read_bytes())
+            assert upload.sha256 == hashlib.sha256(b"mask").hexdigest()
+
+    asyncio.run(receive())
+    return contents
+
+
+def test_an_upload_that_is_judged_is_not_swept(tmp_path: Path) -> None:
+    assert receive_and_sweep(tmp_path) == [b"mask", b"mask"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_upload_that_is_swept_before_it_is_locked_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    swept: list[int] = []
+
+    def flock(file: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX and not swept:
+            swept.append(file)
+            spool.sweep(tmp_path)
+            assert not list(tmp_path.iterdir())
+        real(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert receive_and_sweep(tmp_path) == [b"mask", b"mask"]
+    assert swept
