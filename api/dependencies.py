@@ -46,10 +46,29 @@ def get_builders(request: Request) -> CapacityLimiter:
 
 
 async def check_query(request: Request) -> None:
-    """Raise BadInput for a NUL in the query, which some databases take in no text."""
+    """Raise BadInput for what the call does not know, and for a NUL, which some databases take in no text.
+
+    A misspelt name must not pass: `?label=5` would map every label. What a call knows, its OpenAPI says.
+    """
+    known = _query_names(request)
     for name, value in request.query_params.multi_items():
+        if known is not None and name not in known:
+            raise BadInput(
+                f"query {printable(name)!r} is not known here",
+                f"wanted {', '.join(sorted(known)) or 'none'}",
+                "See /docs",
+            )
         if "\0" in value:
             raise BadInput(f"query {printable(name)}: a NUL character", "wanted text", "Leave it out")
+
+
+def _query_names(request: Request) -> set[str] | None:
+    """The query parameters of the call that was matched; None for one that is not described."""
+    path = request.app.openapi()["paths"].get(request.scope["route"].path_format, {})
+    call = path.get(request.method.lower())
+    if call is None:
+        return None
+    return {parameter["name"] for parameter in call.get("parameters", ()) if parameter["in"] == "query"}
 
 
 def dataset_name(

@@ -70,7 +70,10 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _emptied(out: Path) -> Path:
-    """The folder `out`, new; what an earlier demo left there is kept beside it, and anything else untouched."""
+    """The folder `out`, new; what an earlier demo left there is kept beside it.
+
+    Raises Conflict for a folder that no demo has made.
+    """
     previous = out.with_name(f"{out.name}.previous")
     for folder in (out, previous):
         if folder.exists() and not (folder / MARK).exists():
@@ -140,7 +143,7 @@ def _await_jobs(client: Client, jobs: Sequence[Job]) -> list[Job]:
 
 
 def _show(client: Client, jobs: Sequence[Job], names: dict[int, str]) -> None:
-    rows = []
+    rows: list[list[object]] = []
     for job in jobs:
         seconds = seconds_by_stage(job.seconds)
         if job.kind is Kind.IMAGE:

@@ -48,6 +48,11 @@ def _grid_notes(header: Header) -> Iterator[str]:
     if single:
         axes = f"Axis {single[0]} has" if len(single) == 1 else f"Axes {' and '.join(single)} have"
         yield f"{axes} a single voxel: distances run along the others only."
+    if header.format == "DICOM-SEG":
+        yield (
+            "The grid of a DICOM-SEG is the planes that it has: a label on the first or the last of them has "
+            "no boundary there, even if the writer left out empty planes beyond."
+        )
     if header.spacing is None:
         yield "The file has no spacing: it is kept as a grid of 1 mm voxels."
     if header.affine is not None and _is_oblique(header):

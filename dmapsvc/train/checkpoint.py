@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,7 @@ class Checkpoint:
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"format": FORMAT, "classes": list(self.classes), "spec": self.spec.to_json()}
         try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            with path.with_name(f".{path.name}.{secrets.token_hex(4)}.part").open("xb") as file:
                 _write(content, file, path)
         except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
             raise BadInput(f"{path}: {error}", *_PLACE) from None

@@ -254,3 +254,8 @@ def test_control_characters_of_a_filename_are_not_repeated(spotless: Talk) -> No
     )
     problem = assert_problem(answer, 422, "a[31m<b>.nii")
     assert len(problem["detail"]) < 400
+
+
+def test_a_misspelt_query_is_refused(spotless: Talk) -> None:
+    answer = spotless.put(f"{spotless.dataset()}/a/mask", npy(two_balls()), label="5")
+    assert_problem(answer, 422, "'label' is not known here", "labels", "replace")

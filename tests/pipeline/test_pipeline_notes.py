@@ -87,3 +87,9 @@ def test_an_oblique_frame_is_told_and_a_permuted_one_is_not(
     permuted[[0, 1, 2, 3], [2, 0, 1, 3]] = (-0.7, 0.36, -0.36, 1)
     dataset = Dataset.create(tmp_path / "p.zarr", MapSpec())
     assert run_case(write_nifti(tmp_path / "p.nii", blocks, affine=permuted), dataset, "a").notes == ()
+
+
+def test_a_dicom_segmentation_says_where_its_grid_ends(shared: Path, tmp_path: Path) -> None:
+    dataset = Dataset.create(tmp_path / "d.zarr", MapSpec())
+    outcome = run_case(shared / "dicomseg_liver.dcm", dataset, "a")
+    assert any("is the planes that it has" in note for note in outcome.notes)

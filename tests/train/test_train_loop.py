@@ -206,3 +206,10 @@ def test_cuda_where_there_is_none(dataset: Dataset) -> None:
 def test_settings_that_cannot_be_are_refused(tmp_path: Path, change: dict[str, Any], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         TrainSettings(**({"location": tmp_path, "out": tmp_path / "vnet.pt"} | change))
+
+
+def test_a_checkpoint_may_be_read_by_whoever_may_read_a_new_file(dataset: Dataset, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.touch()
+    checkpoint = train(_settings(dataset, steps=1))
+    assert checkpoint.stat().st_mode == plain.stat().st_mode
