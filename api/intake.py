@@ -15,10 +15,10 @@ import numpy as np
 from api.library import Library, record_of
 from api.specs import chosen_spec
 from api.spool import Upload
-from dmapsvc.errors import Conflict, NotFound, TooLarge
+from dmapsvc.errors import Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, Request, State
 from dmapsvc.jobs.engine import Jobs
-from dmapsvc.pipeline import check_units, memory_needed
+from dmapsvc.pipeline import check_memory, check_units
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, Dataset, ImageRecord
@@ -122,16 +122,8 @@ class Intake:
         return job if job.state is State.DONE else _job_without_run(request, record)
 
     def _check_size(self, header: Header, content: Literal["labels", "image"], filename: str) -> None:
-        needed = memory_needed(
-            content, voxels=header.voxels, bytes=header.bytes, backend=self.settings.device
-        )
         budget = self.settings.memory_budget_bytes
-        if needed > budget:
-            raise TooLarge(
-                f"{filename}: {_size(header)} need about {needed / 2**30:.2f} GiB",
-                f"the jobs of a worker may take {budget / 2**30:.2f} GiB",
-                "Crop it, or give the service more with DMAPSVC_MEMORY_BUDGET",
-            )
+        check_memory(header, content, budget=budget, backend=self.settings.device, name=filename)
 
     def _check_grid(
         self, request: Request, header: Header, dataset: Dataset | None, record: CaseRecord | None
@@ -149,11 +141,6 @@ class Intake:
                 check_same_grid(
                     header, _grid(image), mask_name=request.filename, image_name="the case's image"
                 )
-
-
-def _size(header: Header) -> str:
-    channels = f" of {header.channels:,} channels" if header.channels > 1 else ""
-    return f"{header.voxels:,} voxels{channels}"
 
 
 def _request(asked: Asked, upload: Upload, header: Header, spec: MapSpec) -> Request:

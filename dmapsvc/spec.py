@@ -1,6 +1,7 @@
 """Which map is asked for: labels and unit, frozen and hashable; and what follows from it.
 
-Here too: the names a dataset or case may have, the identity of a map, and the rule by which Φ is quantised.
+Here too: the names a dataset or case may have, the lengths a voxel may have, the identity of a map, and the
+rule by which Φ is quantised.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -19,12 +21,15 @@ from dmapsvc.errors import BadName, BadSpec
 MAP_VERSION = 1  # raised when the same mask and spec would give another Φ; part of every job's id
 LARGEST_LABEL = 2**32 - 1
 MOST_LABELS = 65_535
+SHORTEST_SIDE = 1e-6  # mm: below and above, squared distances leave what float32 holds
+LONGEST_SIDE = 1e6
 
 Units = Literal["voxel", "mm"]
 Spacing = tuple[float, float, float]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _ZARR_NODE = "zarr.json"  # the dataset's own metadata, beside its cases; v2's all begin with '.'
+_WANTED_LABELS = f"labels are whole numbers from 1 to {LARGEST_LABEL}, each once"
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
@@ -33,7 +38,8 @@ class MapSpec:
     """The map that is asked for.
 
     `labels`: the values that are classes, in the order of a network's classes 1, 2, …; all else is
-    background. None: every non-zero value is a class. `units`: distances in voxels (the paper's transform
+    background. Any sequence of integers, NumPy's too, is made a tuple of int. None: every non-zero value is a
+    class. `units`: distances in voxels (the paper's transform
     knows no spacing) or in mm, by the mask's spacing.
 
     Raises BadSpec for a label that is 0, negative, repeated, not whole or too large, and for an unknown unit.
@@ -46,6 +52,7 @@ class MapSpec:
         if self.units not in get_args(Units):
             raise BadSpec(f"units {self.units!r}", "wanted 'voxel' or 'mm'")
         if self.labels is not None:
+            object.__setattr__(self, "labels", _whole_numbers(self.labels))
             _check_labels(self.labels)
 
     def __str__(self) -> str:
@@ -101,6 +108,11 @@ def quantisation(maximum: float, spacing: Spacing) -> Quantisation:
     return Quantisation(scale_factor=step)
 
 
+def is_side(length: float) -> bool:
+    """Whether a voxel may be so long, in mm: `SHORTEST_SIDE` to `LONGEST_SIDE`; NaN is not."""
+    return SHORTEST_SIDE <= length <= LONGEST_SIDE
+
+
 def map_id(*, dataset: str, case: str, mask_sha256: str, spec: MapSpec) -> str:
     """The identity of a case's map, and of the job that makes it: 64 hexadecimal digits."""
     return _sha256([dataset, case, mask_sha256, spec.hash, MAP_VERSION])
@@ -124,16 +136,35 @@ def check_name(name: str, what: str) -> str:
     )
 
 
+def _whole_numbers(labels: Iterable[Any]) -> tuple[int, ...]:
+    try:
+        return tuple(_whole_number(label) for label in labels)
+    except TypeError:  # what is given for the labels cannot be gone through
+        raise BadSpec(f"labels {labels!r}", _WANTED_LABELS, "Give a list, even of one") from None
+
+
+def _whole_number(label: Any) -> int:
+    with suppress(TypeError):  # a float, a string
+        if not isinstance(label, bool):
+            return operator.index(label)
+    raise _no_label(label)
+
+
+def _no_label(label: object) -> BadSpec:
+    return BadSpec(f"label {label!r}", _WANTED_LABELS, "Name the mask's own values; 0 is always background")
+
+
 def _check_labels(labels: Sequence[int]) -> None:
-    wanted = f"labels are whole numbers from 1 to {LARGEST_LABEL}, each once"
     if not labels:
-        raise BadSpec("an empty list of labels", wanted, "Leave labels out to take every non-zero value")
+        raise BadSpec(
+            "an empty list of labels", _WANTED_LABELS, "Leave labels out to take every non-zero value"
+        )
     for label in labels:
-        if isinstance(label, bool) or not isinstance(label, int) or not 1 <= label <= LARGEST_LABEL:
-            raise BadSpec(f"label {label!r}", wanted, "Name the mask's own values; 0 is always background")
+        if not 1 <= label <= LARGEST_LABEL:
+            raise _no_label(label)
     if len(set(labels)) < len(labels):
         twice = next(label for label in labels if list(labels).count(label) > 1)
-        raise BadSpec(f"label {twice} is listed twice", wanted)
+        raise BadSpec(f"label {twice} is listed twice", _WANTED_LABELS)
     if len(labels) > MOST_LABELS:
         raise BadSpec(f"{len(labels)} labels", f"at most {MOST_LABELS} can be mapped")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,9 +53,25 @@ def test_an_unknown_unit_is_refused() -> None:
         MapSpec.parse("5", "inch")
 
 
-def test_true_is_no_label() -> None:
-    with pytest.raises(BadSpec):
-        MapSpec(labels=(True,))
+@pytest.mark.parametrize("label", [True, np.True_, 5.0, np.float32(5), "5", None])
+def test_what_is_no_whole_number_is_no_label(label: Any) -> None:
+    with pytest.raises(BadSpec, match="labels are whole numbers"):
+        MapSpec(labels=(label,))
+
+
+def test_one_label_alone_is_no_list() -> None:
+    with pytest.raises(BadSpec, match="Give a list"):
+        MapSpec(labels=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given_as", [[6, 5], np.array([6, 5], np.uint16), (np.int64(6), 5)])
+def test_labels_become_a_tuple_of_int(given_as: Any) -> None:
+    spec = MapSpec(labels=given_as)
+    assert spec == MapSpec(labels=(6, 5))
+    assert hash(spec) == hash(MapSpec(labels=(6, 5)))
+    assert spec.hash == MapSpec(labels=(6, 5)).hash
+    assert spec.labels is not None
+    assert [type(label) for label in spec.labels] == [int, int]
 
 
 labels = st.none() | st.lists(st.integers(1, LARGEST_LABEL), min_size=1, max_size=5, unique=True).map(tuple)

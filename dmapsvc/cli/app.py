@@ -15,7 +15,6 @@ from dmapsvc.cli import check, fetch, info, jobs, precompute, submit, train, vie
 from dmapsvc.errors import DmapsvcError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells write it
-_ADVICE = ("GET /v1/datasets lists them", "`dmapsvc info SERVER_URL` lists them")  # a service's, and ours
 UsageError = typer.BadParameter.__bases__[0]  # Typer gives the class no public name
 
 app = typer.Typer(
@@ -96,7 +95,7 @@ def _never_fail_to_print() -> None:
 def _tell(error: Exception) -> int:
     """Say what went wrong in one line; the exit code."""
     if isinstance(error, DmapsvcError):
-        _error_line(f"error: {error.detail.replace(*_ADVICE)}")
+        _error_line(f"error: {error.detail}")
         return 2 if error.problem.status < 500 else 1
     if isinstance(error, UsageError):
         _error_line(

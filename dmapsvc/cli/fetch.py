@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dmapsvc.cli.output import Meter
+from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput
 
 WHAT = "phi.nii.gz"
@@ -37,6 +38,8 @@ def command(
 
     server, dataset, case = split_dataset_url(url)
     with Client(server) as client:
+        with asked_dataset(url):
+            client.dataset(dataset)
         wanted = cases or ([case] if case else list(client.cases(dataset)))
         files = _files(wanted, out)
         missing = {case: file for case, file in files.items() if replace or not file.exists()}

@@ -15,6 +15,7 @@ from dmapsvc.cli.output import (
     region_maxima,
     unit_word,
 )
+from dmapsvc.cli.served import asked_dataset
 
 if TYPE_CHECKING:
     from dmapsvc.store import Reader
@@ -40,7 +41,8 @@ def command(
         return
     from dmapsvc.loader.source import open_dataset
 
-    dataset = open_dataset(store)
+    with asked_dataset(store):
+        dataset = open_dataset(store)
     if case is None:
         _dataset(dataset, as_json)
     else:

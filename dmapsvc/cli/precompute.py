@@ -76,6 +76,7 @@ def command(
         dmapsvc precompute labels/ knees.zarr --images images/ --labels 5,6,7
     """
     from dmapsvc.pipeline import precompute
+    from dmapsvc.settings import load_settings
 
     spec = MapSpec.parse(labels, units)
     notes = Notes()
@@ -91,6 +92,7 @@ def command(
                 backend=backend,
                 threads=threads,
                 replace=replace,
+                memory_budget=load_settings().memory_budget_bytes,
                 on_event=lambda event: _show(meter, event, notes),
             )
     except DeviceFailed as error:  # the one that was asked for: nothing ran yet

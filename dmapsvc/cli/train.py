@@ -9,11 +9,17 @@ import typer
 
 from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.output import Meter
+from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput, DmapsvcError
 
 if TYPE_CHECKING:
     from dmapsvc.train.loop import Step
     from dmapsvc.train.settings import TrainSettings
+
+_UNSCALED = (
+    "scale none: Φ weighs as the paper writes it; on a large background that gives the background nearly "
+    "all of the weight"
+)
 
 
 def command(
@@ -70,11 +76,12 @@ def command(
         workers=workers,
         device=device,  # type: ignore[arg-type]  # checked there
     )
-    where = f"training on {_device(settings)}, checkpoint {out}"
+    where = [f"training on {_device(settings)}, checkpoint {out}", *([_UNSCALED] if scale == "none" else [])]
     with Meter("train", steps, "steps") as meter:
         shown = _Shown(meter, where)
         try:
-            train(settings, shown)
+            with asked_dataset(store):
+                train(settings, shown)
         except KeyboardInterrupt:
             meter.say(_saved(out))
             raise
@@ -99,15 +106,16 @@ def _saved(out: Path) -> str:
 
 
 class _Shown:
-    """Says once that it goes, and `where`; shows each step, and keeps what the last was like."""
+    """Says once that it goes, and the lines of `where`; shows each step, and keeps what the last was like."""
 
-    def __init__(self, meter: Meter, where: str) -> None:
+    def __init__(self, meter: Meter, where: list[str]) -> None:
         self._meter, self._where = meter, where
         self.last = ""
 
     def __call__(self, step: Step) -> None:
         if not self.last:
-            self._meter.say(self._where)
+            for line in self._where:
+                self._meter.say(line)
         now = f"loss {step.loss:.4f}, {step.patches_per_second:.1f} patches/s"
         self.last = f"step {step.step} of {step.steps}, {now}"
         self._meter.show(step.step, now)

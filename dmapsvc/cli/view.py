@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput
 
 
@@ -37,7 +38,8 @@ def command(
     from dmapsvc.figures import case_preview
     from dmapsvc.loader.source import open_dataset
 
-    dataset = open_dataset(store)
+    with asked_dataset(store):
+        dataset = open_dataset(store)
     png = case_preview(dataset.case(case), "zyx".index(axis) if axis else None, index, dataset.names)
     try:
         out.write_bytes(png)

@@ -5,6 +5,7 @@ A backend is imported only when it is chosen.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib import import_module
 from typing import cast
@@ -14,6 +15,8 @@ import numpy as np
 from dmapsvc.errors import DeviceFailed
 from dmapsvc.maps.distances import Backend
 from dmapsvc.maps.regions import RegionMap
+
+_log = logging.getLogger(__name__)
 
 _MODULES = {"numba": "dmapsvc.maps.numba_backend", "scipy": "dmapsvc.maps.scipy_backend"}
 
@@ -43,12 +46,26 @@ def load_backend(name: str) -> Backend:
 
 @cache
 def _fault(name: str) -> str | None:
-    """Why a backend does not work here; None if it does."""
-    pair = RegionMap(indices=np.array([[[0, 1]]], np.uint8), values=(0, 1), voxels=(1, 1))
+    """Why a backend does not work here, logged once a process; None if it does."""
     try:
         backend = load_backend(name)
-        distances = backend.measure(pair, (1.0, 1.0, 1.0), 1)
-        backend.invert(pair, distances, 1)
+        try:
+            _try_out(backend)
+        except Exception as error:
+            _log.warning("backend %s failed and is made anew: %s", name, _reason(error))
+            backend.mend()
+            _try_out(backend)
     except Exception as error:  # whatever a missing library, compiler or device raises
-        return f"{type(error).__name__}: {error}".partition("\n")[0]
+        _log.warning("backend %s does not work here: %s", name, _reason(error))
+        return _reason(error)
     return None
+
+
+def _try_out(backend: Backend) -> None:
+    pair = RegionMap(indices=np.array([[[0, 1]]], np.uint8), values=(0, 1), voxels=(1, 1))
+    distances = backend.measure(pair, (1.0, 1.0, 1.0), 1)
+    backend.invert(pair, distances, 1)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -38,3 +38,6 @@ class Backend(Protocol):
 
     def invert(self, regions: RegionMap, distances: Distances, threads: int) -> None:
         """Turn D into Φ = M − D in place, M the maximum of the voxel's own region."""
+
+    def mend(self) -> None:
+        """Make anew what may be broken on disk: called once, before a backend that failed is given up."""

@@ -8,31 +8,15 @@ cannot be nearer. Lines that are strided in memory are gathered 16 at a time, a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
+
+from dmapsvc.maps.compiling import compiled
 
 UNREACHED = np.float32(np.inf)  # squared distance of a voxel that has seen no other region yet
 _LINES = 16
 
 
-def _compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`njit` that releases the GIL and keeps its machine code on disk where some folder can be written."""
-
-    def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiling: Callable[..., Any]
-        try:
-            compiling = numba.njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # numba found no folder for its cache
-            compiling = numba.njit(nogil=True, **options)(function)
-        return compiling
-
-    return compiled
-
-
-@_compiled()
+@compiled()
 def _transform_row(row, out, squares):  # type: ignore[no-untyped-def]
     """Squared distances within a contiguous row, to the ends of each voxel's run."""
     size = row.size
@@ -55,7 +39,7 @@ def _transform_row(row, out, squares):  # type: ignore[no-untyped-def]
         begin = end
 
 
-@_compiled()
+@compiled()
 def _transform_line(line, heights, weight, reciprocals, levels, scratch):  # type: ignore[no-untyped-def]
     """Lower envelopes of the parabolas weight·(x − q)² + heights[q], run by run, in place of `heights`.
 
@@ -86,13 +70,13 @@ def _transform_line(line, heights, weight, reciprocals, levels, scratch):  # typ
         begin = end
 
 
-@_compiled()
+@compiled()
 def _envelope(levels, first, stop, farthest, reciprocals, scratch):  # type: ignore[no-untyped-def]
     """The parabolas of the sites first … stop − 1 that are the lowest somewhere before `farthest`; how many.
 
-    Rows of `scratch`: sites, levels, and the x from which each is the lowest.
+    Rows of `scratch`: sites, levels, and the x from which each is the lowest; the fourth is left alone.
     """
-    site, level, takeover = scratch
+    site, level, takeover, _ = scratch
     last = 0
     top_site, top, start = first, levels[first], -np.inf
     site[last], level[last], takeover[last] = top_site, top, start
@@ -110,20 +94,24 @@ def _envelope(levels, first, stop, farthest, reciprocals, scratch):  # type: ign
     return last + 1
 
 
-@_compiled()
+@compiled()
 def _write_envelope(heights, begin, end, weight, count, scratch):  # type: ignore[no-untyped-def]
     """The lowest of `count` parabolas at begin … end − 1."""
-    site, level, takeover = scratch
+    site, _, takeover, foot = scratch
+    for k in range(count):
+        # a level is no way back to the height: weight·q² may be far larger, and has swallowed its digits
+        place = np.int64(site[k])
+        foot[k] = np.float64(heights[place]) if begin <= place < end else 0.0
     x = begin
     for k in range(count):
         stop = end if k + 1 == count else min(end, np.int64(np.floor(takeover[k + 1])) + 1)
-        base, slope = level[k], 2.0 * weight * site[k]
+        q, height = site[k], foot[k]
         while x < stop:
-            heights[x] = base + np.float64(x) * (weight * np.float64(x) - slope)
+            heights[x] = height + weight * ((np.float64(x) - q) * (np.float64(x) - q))
             x += 1
 
 
-@_compiled()
+@compiled()
 def transform_planes(indices, out, sampling, first, stop):  # type: ignore[no-untyped-def]
     """Squared distances within the planes z = first … stop − 1: along x, then along y."""
     _, height, width = indices.shape
@@ -132,7 +120,7 @@ def transform_planes(indices, out, sampling, first, stop):  # type: ignore[no-un
     weight = np.float64(sampling[1]) ** 2
     reciprocals = 0.5 / (weight * np.maximum(np.arange(height + 1), 1))
     levels = np.empty(height, np.float64)
-    scratch = np.empty((3, height), np.float64)
+    scratch = np.empty((4, height), np.float64)
     lines = np.empty((_LINES, height), indices.dtype)
     heights = np.empty((_LINES, height), np.float32)
     for z in range(first, stop):
@@ -153,7 +141,7 @@ def transform_planes(indices, out, sampling, first, stop):  # type: ignore[no-un
                     out[z, y, x + i] = heights[i, y]
 
 
-@_compiled(fastmath={"reassoc", "nsz"})
+@compiled(fastmath={"reassoc", "nsz"})
 def _finish_line(line, heights, maxima, sums):  # type: ignore[no-untyped-def]
     """Distances from squared distances in place, and their maxima and sums by region."""
     for z in range(line.size):
@@ -173,14 +161,14 @@ def _finish_line(line, heights, maxima, sums):  # type: ignore[no-untyped-def]
         begin = z
 
 
-@_compiled()
+@compiled()
 def transform_columns(indices, out, sampling, first, stop, maxima, sums):  # type: ignore[no-untyped-def]
     """Distances of the rows y = first … stop − 1: along z, then the root; adds to `maxima` and `sums`."""
     depth, _, width = indices.shape
     weight = np.float64(sampling[0]) ** 2
     reciprocals = 0.5 / (weight * np.maximum(np.arange(depth + 1), 1))
     levels = np.empty(depth, np.float64)
-    scratch = np.empty((3, depth), np.float64)
+    scratch = np.empty((4, depth), np.float64)
     lines = np.empty((_LINES, depth), indices.dtype)
     heights = np.empty((_LINES, depth), np.float32)
     for y in range(first, stop):
@@ -198,7 +186,7 @@ def transform_columns(indices, out, sampling, first, stop, maxima, sums):  # typ
                     out[z, y, x + i] = heights[i, z]
 
 
-@_compiled()
+@compiled()
 def invert_planes(indices, values, maxima, first, stop):  # type: ignore[no-untyped-def]
     """Φ = M − D in place in the planes z = first … stop − 1."""
     for z in range(first, stop):

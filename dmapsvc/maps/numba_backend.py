@@ -8,11 +8,13 @@ a call, so a process that is forked between two calls inherits nothing that is b
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from importlib import reload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.maps import kernels
+from dmapsvc.maps.compiling import without_cache
 from dmapsvc.maps.distances import Distances
 from dmapsvc.maps.regions import RegionMap
 from dmapsvc.spec import Spacing
@@ -51,6 +53,12 @@ def invert(regions: RegionMap, distances: Distances, threads: int) -> None:
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(planes, *_blocks(regions.indices.shape[0])))
+
+
+def mend() -> None:
+    """Compile anew in memory: numba neither skips files of its cache that are cut off, nor a full disk."""
+    with without_cache():
+        reload(kernels)
 
 
 def _blocks(size: int) -> tuple[list[int], list[int]]:

@@ -5,7 +5,6 @@ Distances come from a backend. What Φ is, and what a volume without any boundar
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from dmapsvc.errors import BadInput, BadSpec
 from dmapsvc.maps.backends import choose_backend, load_backend
 from dmapsvc.maps.regions import RegionMap, region_map
 from dmapsvc.region import Region, Scale
-from dmapsvc.spec import MapSpec, Spacing
+from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, MapSpec, Spacing, is_side
 
 _VOXEL: Spacing = (1.0, 1.0, 1.0)
 
@@ -63,16 +62,16 @@ def penalty_map(
 ) -> PenaltyMap:
     """Φ of `labels`, as in Calivá et al. 2019, "Distance Map Loss Penalty Term for Semantic Segmentation".
 
-    `labels`: a label map (z, y, x), of any integer type, byte order and memory layout. `spacing`: (z, y, x)
-    in mm, needed for `units="mm"` and ignored for voxels.
+    `labels`: a label map (z, y, x), of any integer type, byte order and memory layout, or bool: True is
+    label 1. `spacing`: (z, y, x) in mm, needed for `units="mm"` and ignored for voxels.
     With the regions the background and each class, D(v) is the Euclidean distance from voxel v to the
     nearest voxel of another region, M the maximum of D over a region, and Φ(v) = M(region of v) − D(v).
     The edge of the volume is no boundary. In a volume of one region Φ is 0 and the region `degenerate`.
     `threads`: how many the backend may use; all cores this process may use if None.
 
-    Raises BadLabels if `labels` is no label map, BadSpec for a spacing that is missing, not positive or not
-    finite, BadInput for less than one thread, DeviceFailed if the backend does not exist or does not work
-    here.
+    Raises BadLabels if `labels` is no label map, BadSpec for a spacing that is missing or that no voxel has
+    (`is_side`), BadInput for less than one thread, DeviceFailed if the backend does not exist or does not
+    work here.
     """
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", "at least 1 is wanted")
@@ -100,8 +99,12 @@ def _checked_spacing(spacing: Spacing | None) -> Spacing:
         raise BadSpec(
             "a map in mm of a volume without spacing", "mm need the spacing", "Give it, or take units 'voxel'"
         )
-    if len(spacing) != 3 or not all(math.isfinite(side) and side > 0 for side in spacing):
-        raise BadSpec(f"spacing {spacing}", "three positive numbers of mm are wanted: z, y, x")
+    if len(spacing) != 3 or not all(map(is_side, spacing)):
+        raise BadSpec(
+            f"spacing {spacing}",
+            "three positive numbers of mm are wanted: z, y, x",
+            f"Give each from {SHORTEST_SIDE:g} to {LONGEST_SIDE:g}",
+        )
     z, y, x = map(float, spacing)
     return z, y, x
 

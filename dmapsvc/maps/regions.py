@@ -38,12 +38,15 @@ class RegionMap:
 
 
 def region_map(labels: NDArray[Any], spec: MapSpec) -> RegionMap:
-    """Region indices of `labels`, (z, y, x), of any integer type, byte order and memory layout.
+    """Region indices of `labels`, (z, y, x), of any integer type, byte order and memory layout; True is
+    label 1.
 
     Raises BadLabels if `labels` is not a 3-D volume of whole numbers from 0 to 2³² − 1, has an axis of size
     0, or more than 65,535 distinct labels.
     """
     _check_array(labels)
+    if labels.dtype.kind == "b":
+        labels = (labels.view(np.uint8) != 0).view(np.uint8)
     native = labels.astype(labels.dtype.newbyteorder("="), order="C", copy=False).reshape(-1)
     voxels = _count_voxels(native)
     classes = sorted(voxels.keys() - {0}) if spec.labels is None else spec.labels
@@ -63,7 +66,7 @@ def _check_array(labels: NDArray[Any]) -> None:
         raise BadLabels(f"an array with {labels.ndim} axes", "a label map has three, (z, y, x)")
     if 0 in labels.shape:
         raise BadLabels(f"a volume of {' x '.join(map(str, labels.shape))} voxels", "every axis has voxels")
-    if labels.dtype.kind not in "iu":
+    if labels.dtype.kind not in "biu":
         raise BadLabels(
             f"an array of {labels.dtype}", "a label map holds whole numbers", "Convert it to an integer type"
         )

@@ -40,6 +40,10 @@ def invert(regions: RegionMap, distances: Distances, threads: int) -> None:
         np.subtract(maxima[indices], values, out=values)
 
 
+def mend() -> None:
+    """Nothing here can be made anew; see `Backend.mend`."""
+
+
 def _widened(box: tuple[slice, ...]) -> tuple[slice, ...]:
     if box is _WHOLE:
         return box

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmapsvc.errors import BadFile, BadSpec, Superseded
+from dmapsvc.errors import BadFile, BadSpec, Superseded, TooLarge
 from dmapsvc.maps import penalty_map
 from dmapsvc.pipeline.notes import image_notes, mask_notes
 from dmapsvc.spec import MapSpec, Spacing
@@ -52,6 +52,18 @@ def memory_needed(kind: Kind, *, voxels: int, bytes: int, backend: str) -> int:
     `voxels` and `bytes` are the Header's; `backend` as for `bytes_per_voxel`.
     """
     return voxels * bytes_per_voxel(backend) if kind == "labels" else _IMAGE_FACTOR * bytes
+
+
+def check_memory(header: Header, kind: Kind, *, budget: int, backend: str, name: str) -> None:
+    """Raise TooLarge if the file called `name` needs more than `budget` bytes of memory (`memory_needed`)."""
+    needed = memory_needed(kind, voxels=header.voxels, bytes=header.bytes, backend=backend)
+    if needed > budget:
+        channels = f" of {header.channels:,} channels" if header.channels > 1 else ""
+        raise TooLarge(
+            f"{name}: {header.voxels:,} voxels{channels} need about {_memory(needed)}",
+            f"the memory budget is {_memory(budget)}",
+            "Crop it, or allow more with DMAPSVC_MEMORY_BUDGET, in bytes",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +200,10 @@ def file_sha256(path: Path, name: str | None = None) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise BadFile(f"{name or path}: cannot be read ({error.strerror})", remedy="Check the file") from None
+
+
+def _memory(bytes: int) -> str:
+    return f"{bytes / 2**30:.2f} GiB" if bytes >= 2**28 else f"{bytes / 2**20:.3g} MiB"
 
 
 class _Stages:

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import torch
 
-from dmapsvc.errors import BadInput, Conflict, DeviceFailed
+from dmapsvc.errors import BadInput, Conflict, DeviceFailed, TooLarge
 from dmapsvc.loader.batches import Batch, batches
 from dmapsvc.loader.patches import PatchDataset
 from dmapsvc.train.checkpoint import Checkpoint, check_place
 from dmapsvc.train.losses import PenalizedCrossEntropy
 from dmapsvc.train.settings import Device, TrainSettings
 from dmapsvc.train.vnet import VNet
+
+_NO_MEMORY = ("DefaultCPUAllocator", "Storage size calculation overflowed")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,19 +48,35 @@ def train(settings: TrainSettings, on_step: Callable[[Step], None] = lambda step
 
     Raises what `PatchDataset` raises; BadInput if `out` cannot be written, BadFile if `out` is something else
     than a checkpoint, Conflict if it is one of another training; BadInput if the loss is no longer finite;
-    DeviceFailed for CUDA where there is none, or too little memory on it.
+    DeviceFailed for CUDA where there is none, or too little memory on it; TooLarge for too little memory
+    without it.
     """
-    run = _Run(settings)
+    with _memory_told():
+        run = _Run(settings)
+        try:
+            run.to_the_end(on_step)
+        finally:
+            run.save()
+    return settings.out
+
+
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """PyTorch's ways of saying that memory is too small become errors of ours."""
     try:
-        run.to_the_end(on_step)
+        yield
     except torch.cuda.OutOfMemoryError:
         raise DeviceFailed(
             "the GPU's memory is too small for this training",
             remedy="Make patch, batch or width smaller, or take device cpu",
         ) from None
-    finally:
-        run.save()
-    return settings.out
+    except RuntimeError as error:  # on the CPU PyTorch has no class for it
+        if not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        raise TooLarge(
+            "this machine's memory is too small for this training",
+            remedy="Make patch, batch or width smaller",
+        ) from None
 
 
 class _Run:

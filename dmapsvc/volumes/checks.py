@@ -5,7 +5,6 @@ Voxels are checked slab by slab, so that a large volume never has a second copy 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.errors import BadFile, BadLabels, BadSpec
-from dmapsvc.spec import LARGEST_LABEL, MOST_LABELS, Spacing
+from dmapsvc.spec import LARGEST_LABEL, LONGEST_SIDE, MOST_LABELS, SHORTEST_SIDE, Spacing, is_side
 from dmapsvc.volumes.grid import check_lengths, is_flat
 from dmapsvc.volumes.stored import Stored
 from dmapsvc.volumes.volume import Header, Kind
@@ -45,10 +44,12 @@ def check_header(header: Header, kind: Kind, name: str) -> None:
 
 
 def check_spacing(spacing: Spacing) -> Spacing:
-    """A spacing that the user gave, as floats; raises BadSpec unless it is three positive numbers."""
-    if len(spacing) != 3 or not all(math.isfinite(length) and length > 0 for length in spacing):
+    """A spacing that the user gave, as floats; raises BadSpec unless it is three lengths of a voxel."""
+    if len(spacing) != 3 or not all(map(is_side, spacing)):
         raise BadSpec(
-            f"spacing {spacing}", "wanted three positive lengths in mm, z, y, x", "Like 0.7,0.36,0.36"
+            f"spacing {spacing}",
+            f"wanted three positive lengths in mm, z, y, x, each from {SHORTEST_SIDE:g} to {LONGEST_SIDE:g}",
+            "Like 0.7,0.36,0.36",
         )
     z, y, x = map(float, spacing)
     return z, y, x
@@ -60,9 +61,7 @@ def labels_of(stored: Stored, name: str) -> NDArray[Any]:
     Raises BadLabels for NaN, infinite, fractional and negative voxels, labels above 2³² − 1, and more than
     65,535 distinct ones (0 apart), naming the first voxel as (z, y, x).
     """
-    array = stored.load()
-    if array.dtype.kind == "b":
-        array = array.view(np.uint8)
+    array = _load_numbers(stored)
     whole = array.dtype.kind in "iu" and not stored.scaled
     largest = _largest_integer(array, name) if whole else _largest_float(stored, array, name)
     smallest = np.min_scalar_type(largest)
@@ -79,9 +78,7 @@ def labels_of(stored: Stored, name: str) -> NDArray[Any]:
 
 def image_of(stored: Stored, name: str) -> NDArray[Any]:
     """The voxels of an image: (z, y, x) or (c, z, y, x), C order. Raises BadFile for NaN and infinity."""
-    array = stored.load()
-    if array.dtype.kind == "b":
-        array = array.view(np.uint8)
+    array = _load_numbers(stored)
     kind = np.dtype(np.float32) if stored.scaled else array.dtype.newbyteorder("=")
     image = np.ascontiguousarray(array, dtype=kind)
     if stored.scaled:
@@ -95,6 +92,12 @@ def image_of(stored: Stored, name: str) -> NDArray[Any]:
                     _voxel(name, slab, bad, start), "an image holds finite numbers", "Replace such voxels"
                 )
     return image
+
+
+def _load_numbers(stored: Stored) -> NDArray[Any]:
+    """The voxels as stored, but False and True as 0 and 1: a file may keep any byte for True."""
+    array = stored.load()
+    return (array.view(np.uint8) != 0).view(np.uint8) if array.dtype.kind == "b" else array
 
 
 def _largest_integer(array: NDArray[Any], name: str) -> int:

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
+from functools import partial
 
 from dmapsvc.errors import BadFile
 from dmapsvc.volumes import dicomseg, metaimage, mgz, nifti, nrrd, numpy
 from dmapsvc.volumes.source import Source
 from dmapsvc.volumes.stored import Stored
+from dmapsvc.volumes.volume import Kind
 
 SUFFIXES = (
     ".nii", ".nii.gz", ".mgz", ".mgh", ".nrrd", ".mha", ".npy", ".npz", ".dcm", ".nhdr", ".mhd", ".hdr",
 )  # fmt: skip
 """Endings of files that a folder's listing takes for volumes; the last three are refused with a word."""
 
-_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[Source], Stored], bool], ...] = (
-    (lambda head: nifti.magic_of(head) is not None, nifti.open_nifti, True),
-    (mgz.is_mgh, mgz.open_mgh, True),
-    (lambda head: head.startswith(b"NRRD"), nrrd.open_nrrd, False),
-    (lambda head: head.startswith(b"\x93NUMPY"), numpy.open_npy, False),
-    (lambda head: head.startswith(b"PK\x03\x04"), numpy.open_npz, False),
-    (lambda head: head[128:132] == b"DICM", dicomseg.open_dicomseg, False),
-    (metaimage.is_metaimage, metaimage.open_metaimage, False),
-)
-"""How content is told, what opens it, and whether the whole file may be gzipped."""
+
+def _formats(kind: Kind) -> tuple[tuple[Callable[[bytes], bool], Callable[[Source], Stored], bool], ...]:
+    """How content is told, what opens it, and whether the whole file may be gzipped."""
+    return (
+        (lambda head: nifti.magic_of(head) is not None, nifti.open_nifti, True),
+        (mgz.is_mgh, mgz.open_mgh, True),
+        (lambda head: head.startswith(b"NRRD"), nrrd.open_nrrd, False),
+        (lambda head: head.startswith(b"\x93NUMPY"), numpy.open_npy, False),
+        (lambda head: head.startswith(b"PK\x03\x04"), partial(numpy.open_npz, kind=kind), False),
+        (lambda head: head[128:132] == b"DICM", dicomseg.open_dicomseg, False),
+        (metaimage.is_metaimage, metaimage.open_metaimage, False),
+    )
+
 
 _LOOKS_LIKE = {
     b"\x89PNG": "a PNG picture",
@@ -48,10 +53,13 @@ _LOOKS_LIKE = {
 _WANTED = "wanted NIfTI, MGZ, NRRD, MetaImage, NumPy or DICOM-SEG"
 
 
-def open_stored(source: Source) -> Stored:
-    """The volume of an open file of any format; raises BadFile, saying what the file looks like instead."""
+def open_stored(source: Source, kind: Kind) -> Stored:
+    """The volume of an open file of any format; raises BadFile, saying what the file looks like instead.
+
+    `kind` matters to a format that may hold both in one file.
+    """
     head = source.inner_head
-    for is_format, opener, may_be_gzipped in _FORMATS:
+    for is_format, opener, may_be_gzipped in _formats(kind):
         if is_format(head):
             if source.gzipped and not may_be_gzipped:
                 raise BadFile(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dmapsvc.errors import BadFile, BadSpec, GridMismatch
-from dmapsvc.spec import Spacing
+from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, Spacing, is_side
 from dmapsvc.volumes.volume import Header, Shape
 
 LPS_TO_RAS: NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -40,11 +40,15 @@ def millimetres(unit: str, name: str) -> float:
 
 
 def check_lengths(lengths: ArrayLike, name: str) -> None:
-    """Raise BadFile unless every length that a header gives for a voxel is finite and positive."""
+    """Raise BadFile unless every length in mm that a header gives for a voxel is one (`is_side`)."""
     values = np.asarray(lengths, np.float64)
-    if not (np.isfinite(values).all() and (values > 0).all()):
+    if not all(map(is_side, values)):
         shown = ", ".join(f"{length:g}" for length in values)
-        raise BadFile(f"{name}: its spacing is ({shown})", "a spacing is positive", "Correct its header")
+        raise BadFile(
+            f"{name}: its spacing is ({shown}) mm",
+            f"a spacing is {SHORTEST_SIDE:g} to {LONGEST_SIDE:g} mm",
+            "Correct its header",
+        )
 
 
 def volume_shape(sizes: Sequence[int], name: str) -> Shape:

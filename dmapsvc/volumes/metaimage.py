@@ -139,12 +139,12 @@ def _affine(fields: _Fields, axes: int) -> NDArray[np.float64] | None:
     spacing = fields.numbers(axes, "ElementSpacing", "ElementSize")
     if spacing is None:
         return None
-    check_lengths(spacing, fields.of)
+    unit = fields.first("DistanceUnits") or "mm"
+    scale = 1.0 if unit == "?" else millimetres(unit, fields.of)
+    check_lengths(spacing * scale, fields.of)
     directions = fields.numbers(axes * axes, "TransformMatrix", "Rotation", "Orientation")
     origin = fields.numbers(axes, "Offset", "Position", "Origin")
     rows = np.eye(axes) if directions is None else directions.reshape(axes, axes)
-    unit = fields.first("DistanceUnits") or "mm"
-    scale = 1.0 if unit == "?" else millimetres(unit, fields.of)
     used = min(axes, 3)
     steps = (rows * spacing[:, np.newaxis])[:used, :used] * scale
     start = (np.zeros(axes) if origin is None else origin)[:used] * scale

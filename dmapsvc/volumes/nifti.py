@@ -105,9 +105,10 @@ def _number_type(fields: Any, name: str) -> tuple[np.dtype[Any], int]:
 
 
 def _affine(fields: Any, axes: int, name: str) -> NDArray[np.float64]:
-    check_lengths(fields["pixdim"][1 : 1 + min(axes, 3)], name)
+    unit = _MM[_length_unit(fields)]
+    check_lengths(fields["pixdim"][1 : 1 + min(axes, 3)].astype(np.float64) * unit, name)
     affine = np.array(fields.get_best_affine(), np.float64)
-    affine[:3] *= _MM[_length_unit(fields)]
+    affine[:3] *= unit
     return with_normal(affine) if axes < 3 else affine
 
 

@@ -16,9 +16,10 @@ from dmapsvc.errors import BadFile
 from dmapsvc.volumes.grid import volume_shape
 from dmapsvc.volumes.source import Body, Source, ends_early, read_promised
 from dmapsvc.volumes.stored import Stored
-from dmapsvc.volumes.volume import Header
+from dmapsvc.volumes.volume import Header, Kind
 
-_NAMES = ("labels", "mask", "image", "arr_0")  # which array of an .npz is the volume, if there are several
+_NAMES: dict[Kind, tuple[str, ...]] = {"labels": ("labels", "mask", "arr_0"), "image": ("image", "arr_0")}
+"""Which array of an .npz is the volume, if there are several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +51,11 @@ def open_npy(source: Source) -> Stored:
     return Stored(header=header, load=lambda: array.arranged(body.read(source), header))
 
 
-def open_npz(source: Source) -> Stored:
-    """The array of an .npz file; of several the one called labels, mask, image or arr_0."""
+def open_npz(source: Source, kind: Kind) -> Stored:
+    """The array of an .npz file; of several the one whose name says that it is of this kind, or arr_0."""
     source.file.seek(0)
     archive = zipfile.ZipFile(source.file)
-    member = _choose(archive, source.name)
+    member = _choose(archive, _NAMES[kind], source.name)
     with archive.open(member) as stream:
         array = _read_header(stream, source.name)
     there = member.file_size - array.offset
@@ -72,18 +73,18 @@ def open_npz(source: Source) -> Stored:
     return Stored(header=header, load=load)
 
 
-def _choose(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
+def _choose(archive: zipfile.ZipFile, names: tuple[str, ...], name: str) -> zipfile.ZipInfo:
     members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
     if len(members) == 1:
         return next(iter(members.values()))
-    for wanted in _NAMES:
+    for wanted in names:
         if wanted in members:
             return members[wanted]
     listed = ", ".join(sorted(members)[:10]) or "nothing"
     raise BadFile(
         f"{name}: holds {listed}",
-        f"wanted one array, or one called {', '.join(_NAMES)}",
-        "Save the mask alone",
+        f"wanted one array, or one called {', '.join(names)}",
+        "Save that array alone",
     )
 
 

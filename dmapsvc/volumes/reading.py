@@ -54,7 +54,7 @@ def read_image(path: Path, *, name: str | None = None, spacing: Spacing | None =
 
 
 def _open(source: Source, kind: Kind, spacing: Spacing | None) -> Stored:
-    stored = open_stored(source)
+    stored = open_stored(source, kind)
     check_header(stored.header, kind, source.name)
     if spacing is None:
         return stored

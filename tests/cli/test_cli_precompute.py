@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.cli.cli_run import Run
 from tests.cli.conftest import save_nifti
@@ -214,3 +215,72 @@ def test_a_pipe_gets_plain_lines(masks: Path, tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "\x1b" not in run.stdout + run.stderr
     assert run.stderr.splitlines() == ["a: done", "b: done", "sub__c: done"]
+
+
+def test_what_needs_more_than_the_memory_budget_is_refused_by_its_header(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    store = tmp_path / "knees.zarr"
+    monkeypatch.setenv("DMAPSVC_MEMORY_BUDGET", "1000")
+    single = cli("precompute", masks / "a.nii.gz", store, *QUICK)
+    assert single.code == 2
+    assert single.error.startswith("error: a.nii.gz: 5,760 voxels need about 0.33 MiB; ")
+    assert "DMAPSVC_MEMORY_BUDGET" in single.error
+    assert sorted(tmp_path.iterdir()) == before
+
+    monkeypatch.setenv("DMAPSVC_MEMORY_BUDGET", str(60 * 5760))  # just enough for each of these
+    save_nifti(masks / "large.nii.gz", np.ones((30, 30, 30), np.uint8))
+    folder = cli("precompute", masks, store, *QUICK)
+    assert folder.code == 1
+    assert folder.out.splitlines()[-1].endswith("3 done, 0 there already, 1 failed")
+    assert folder.err.splitlines()[-1].startswith("error: large.nii.gz: 27,000 voxels ")
+
+
+def test_an_image_over_the_memory_budget_is_refused_too(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "channels"
+    save_nifti(images / "a.nii.gz", np.zeros((24, 20, 12, 20), np.float64))
+    monkeypatch.setenv("DMAPSVC_MEMORY_BUDGET", str(60 * 5760))
+    run = cli("precompute", masks / "a.nii.gz", tmp_path / "knees.zarr", "--images", images, *QUICK)
+    assert run.code == 1
+    assert "5,760 voxels of 20 channels" in run.err.splitlines()[-1]
+
+
+def test_a_case_whose_image_does_not_fit_is_done_and_its_image_is_listed(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    save_nifti(tmp_path / "images" / "a.nii.gz", np.zeros((5, 4, 3), np.int16))
+    store = tmp_path / "knees.zarr"
+    command = ("precompute", masks / "a.nii.gz", store, "--images", tmp_path / "images", *QUICK)
+    for state, counts in (
+        ("done", "1 done, 0 there already, 1 failed"),
+        ("there already", "0 done, 1 there already, 1 failed"),
+    ):
+        run = cli(*command)
+        assert run.code == 1
+        row = run.out.splitlines()[1]
+        assert row.startswith(f"a     {state}")
+        assert run.out.splitlines()[-1] == f"{store}: {counts}"
+        assert "image" in run.err.splitlines()[-1]
+    assert cli("check", store).out == "1 case sound\n"
+
+
+def test_a_place_that_cannot_be_written_is_one_line(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    run = cli("precompute", masks, tmp_path / "file" / "knees.zarr", *QUICK)
+    assert run.code == 2
+    assert run.error.startswith(f"error: {tmp_path / 'file' / 'knees.zarr'}: the dataset cannot be made")
+
+
+def test_a_spacing_that_is_none_is_found_before_anything_is_made(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    run = cli("precompute", masks, tmp_path / "knees.zarr", "--spacing", "1,2,-3", *QUICK)
+    assert run.code == 2
+    assert "three positive lengths" in run.error
+    assert sorted(tmp_path.iterdir()) == before

@@ -239,7 +239,8 @@ def test_what_the_service_does_not_have_is_one_line_and_exit_code_2(
     run = at(*[argument.format(url=service.url, masks=masks / "a.nii.gz") for argument in arguments])
     assert run.code == 2
     assert run.error.startswith("error: ")
-    assert ("`dmapsvc info SERVER_URL` lists them" in run.error) == ("unknown" in run.error)
+    assert "GET " not in run.error
+    assert (f"`dmapsvc info {service.url}` lists them" in run.error) == ("unknown" in run.error)
 
 
 def test_cancel_retry_and_ctrl_c_with_no_worker(

@@ -49,6 +49,31 @@ def test_ctrl_c_tells_which_step_is_kept_and_where(
     assert f"saved at step 1 in {out}" in run.err.splitlines()
 
 
+def test_scale_none_says_what_it_does(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
+    store = tmp_path / "knees.zarr"
+    cli("precompute", masks / "a.nii.gz", store, "--images", tmp_path / "images", "--backend", "scipy")
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0", "--steps", "1")
+    for scale, said in (("none", 1), ("region", 0)):
+        run = cli("train", store, "-o", tmp_path / f"{scale}.pt", "--scale", scale, *quick)
+        assert run.code == 0, run.err
+        lines = [line for line in run.err.splitlines() if "nearly all of the weight" in line]
+        assert len(lines) == said
+
+
+@pytest.mark.parametrize("width", [99_999, 999_999_999])
+def test_a_network_too_large_for_the_machine_is_one_line(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, width: int
+) -> None:
+    store, out = tmp_path / "knees.zarr", tmp_path / "knees.pt"
+    cli("precompute", masks / "a.nii.gz", store, "--images", tmp_path / "images", "--backend", "scipy")
+    run = cli("train", store, "-o", out, "--patch", "16,16,16", "--workers", "0", "--width", width)
+    assert run.code == 2
+    assert run.error == (
+        "error: this machine's memory is too small for this training. Make patch, batch or width smaller."
+    )
+    assert not out.exists()
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 

@@ -63,6 +63,14 @@ class BackendContract:
         labels[1, 2, 650] = 1
         self.check(labels, (0.5, 3.0, 0.25))
 
+    @pytest.mark.parametrize("shape", [(2000, 4, 16), (4, 2000, 16), (3, 4, 2000)])
+    @pytest.mark.parametrize("long", [3000 / 0.7, 0.7 / 3000])
+    def test_long_lines_of_very_unequal_spacing(self, shape: tuple[int, int, int], long: float) -> None:
+        labels = (np.random.default_rng(0).random(shape) < 0.5).astype(np.uint8)
+        axis = shape.index(2000)
+        spacing = [0.7 * long if side == axis else 0.7 for side in range(3)]
+        self.check(labels, (spacing[0], spacing[1], spacing[2]))
+
     @pytest.mark.parametrize("axis", range(3))
     def test_a_line_of_voxels_along_any_axis(self, axis: int) -> None:
         labels = np.array([1, 1, 1, 0, 0, 2, 2, 2, 2, 2])
@@ -115,12 +123,16 @@ def test_auto_is_the_fastest_that_works() -> None:
     assert choose_backend("scipy") == "scipy"
 
 
-def test_auto_falls_back_to_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_falls_back_to_scipy_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     broken = {**backends._MODULES, "numba": "dmapsvc.maps.no_such_module"}
     monkeypatch.setattr(backends, "_MODULES", broken)
     backends._fault.cache_clear()
     try:
-        assert choose_backend() == "scipy"
+        assert choose_backend() == choose_backend() == "scipy"
+        (said,) = caplog.messages
+        assert "numba does not work here: ModuleNotFoundError" in said
         with pytest.raises(
             DeviceFailed, match=r"'numba' does not work here: ModuleNotFoundError.*Choose 'auto'"
         ):

@@ -172,11 +172,27 @@ def test_an_unknown_scale() -> None:
 
 
 @pytest.mark.parametrize(
-    "spacing", [(0.0, 1, 1), (1, -1.0, 1), (1, 1, math.nan), (math.inf, 1, 1), (1, 1), (1, 1, 1, 1)]
+    "spacing",
+    [
+        (0.0, 1, 1),
+        (1, -1.0, 1),
+        (1, 1, math.nan),
+        (math.inf, 1, 1),
+        (1, 1),
+        (1, 1, 1, 1),
+        (1, 1, 9e-7),
+        (2e6, 1, 1),
+    ],
 )
 def test_spacing_that_no_volume_has(spacing: Any) -> None:
     with pytest.raises(BadSpec, match="three positive numbers"):
         penalty_map(np.array([[[0, 1]]]), spacing, MM)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("spacing", [(1e-6, 1e-6, 1e-6), (1e6, 1e6, 1e6), (1e6, 1e-6, 1.0), (1e-6, 1.0, 1e6)])
+def test_the_shortest_and_longest_voxels(backend: str, spacing: Spacing) -> None:
+    check_phi(ellipsoids((40, 30, 20), 3), spacing, "mm", backend)
 
 
 def test_mm_without_spacing() -> None:

@@ -83,3 +83,14 @@ kernels.invert_planes(numpy.array([[[0, 1]]], numpy.uint8), values, numpy.array(
 print(*values.ravel())
 """
     assert run(read_only, code, caches) == ["2.0", "4.0"]
+
+
+def test_code_that_is_cut_off_on_disk_is_compiled_anew(read_only: Path, tmp_path: Path) -> None:
+    caches = tmp_path / "caches"
+    code = "import dmapsvc.maps as maps; print(maps.choose_backend())"
+    assert run(read_only, code, caches) == ["numba"]
+    cut_off = [*caches.rglob("*.nbc"), *caches.rglob("*.nbi")]
+    for file in cut_off:
+        os.truncate(file, file.stat().st_size // 2)
+    assert cut_off
+    assert run(read_only, code, caches) == ["numba"]

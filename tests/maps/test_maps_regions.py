@@ -71,6 +71,13 @@ def test_any_type_order_and_layout(dtype: str, layout: str) -> None:
     assert_same(region_map(labels, MapSpec()), region_map(plain, MapSpec()))
 
 
+@pytest.mark.parametrize("true", [1, 2, 255])
+def test_true_is_label_1_whatever_byte_stands_for_it(true: int) -> None:
+    mask = np.array([[[0, true, true, 0]]], np.uint8).view(bool)
+    assert_same(region_map(mask, MapSpec()), region_map(np.array([[[0, 1, 1, 0]]]), MapSpec()))
+    assert_same(region_map(mask[:, :, ::2], MapSpec()), region_map(np.array([[[0, 1]]]), MapSpec()))
+
+
 def assert_same(found: RegionMap, expected: RegionMap) -> None:
     np.testing.assert_array_equal(found.indices, expected.indices)
     assert found.indices.flags.c_contiguous
@@ -84,7 +91,6 @@ def assert_same(found: RegionMap, expected: RegionMap) -> None:
         (np.zeros((1, 3, 3, 3), int), "4 axes; a label map has three"),
         (np.zeros((3, 0, 3), int), "a volume of 3 x 0 x 3 voxels; every axis has voxels"),
         (np.zeros((3, 3, 3)), "an array of float64; a label map holds whole numbers. Convert it"),
-        (np.zeros((3, 3, 3), bool), "an array of bool; a label map holds whole numbers. Convert it"),
         (np.full((3, 3, 3), "femur"), "a label map holds whole numbers"),
         (np.full((3, 3, 3), -1, np.int8), "a voxel is -1; labels are not negative"),
         (np.full((3, 3, 3), 2**32), "a voxel is 4294967296; the largest label is 4294967295"),

@@ -128,10 +128,16 @@ def test_images_go_with_their_cases_and_later_ones_are_added(
     write_nifti(images / "a.nii", np.full(blocks.shape, 7, np.int16))
     write_nifti(images / "site/d_0000.nii", np.full(blocks.shape, 8, np.int16))
     write_nifti(images / "b.nii", np.zeros((2, 3, 4), np.int16))
-    first = run(folder, tmp_path / "out.zarr", images=images)
+    events: list[Event] = []
+    first = run(folder, tmp_path / "out.zarr", events, images=images)
     dataset = Dataset.open(tmp_path / "out.zarr")
     assert first.without_image == ("c", "site__e")
-    assert [failure.case for failure in first.failed] == ["b"]
+    assert "b" in first.done
+    assert [(failure.case, failure.file) for failure in first.failed] == [("b", images / "b.nii")]
+    assert [(event.case, event.ended) for event in events if event.happening is Happening.FAILED] == [
+        ("b", 2)
+    ]
+    assert max(event.ended for event in events) == 5
     assert {case for case in dataset.cases() if dataset.case(case).image is not None} == {"a", "site__d"}
     write_nifti(images / "b.nii", np.full(blocks.shape, 9, np.int16))
     second = run(folder, tmp_path / "out.zarr", images=images)

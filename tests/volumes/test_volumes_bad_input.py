@@ -115,7 +115,7 @@ def test_a_zero_sized_axis_is_refused(written: dict[str, Path], tmp_path: Path) 
     refused(save(tmp_path / "b.npy", np.ones(5, np.uint8)), "1 axes", by_header=True)
 
 
-@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 1e-7, 1e7, 1e30])
 def test_a_spacing_that_is_none_is_refused(value: float, written: dict[str, Path], tmp_path: Path) -> None:
     text = str(value).encode()
     nrrd.write(str(tmp_path / "s.nrrd"), np.ones((3, 4, 5), np.uint8), {"spacings": [0.5, 0.6, 2.0]})

@@ -122,3 +122,9 @@ def test_planes_far_apart_do_not_make_a_huge_volume(written: dict[str, Path], tm
     content.PerFrameFunctionalGroupsSequence[-1].PlanePositionSequence[0].ImagePositionPatient = [0, 0, 1e12]
     content.save_as(tmp_path / "a.dcm")
     refused(tmp_path / "a.dcm", "not evenly spaced", by_header=True)
+
+
+def test_true_is_1_whatever_byte_stands_for_it(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npy", np.array([[[0, 1, 2, 255]]], np.uint8).view(bool))
+    for read in (read_labels, read_image):
+        assert read(path).array.tolist() == [[[0, 1, 1, 1]]]

@@ -236,3 +236,24 @@ def test_a_real_segmentation_is_read(shared: Path) -> None:
     reference = hd.seg.segread(shared / "dicomseg_liver.dcm").get_volume(combine_segments=True)
     np.testing.assert_array_equal(volume.array[::-1], reference.array)  # highdicom runs down the normal
     assert volume.header.spacing == pytest.approx((1, 0.810547, 0.810547))
+
+
+def test_bounds_of_a_spacing_are_in_mm_whatever_the_unit(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.ones((4, 3, 2), np.uint8), np.diag([5e-7, 5e-7, 5e-7, 1]))
+    image.header.set_xyzt_units("meter")
+    nib.save(image, tmp_path / "a.nii")
+    assert read_header(tmp_path / "a.nii").spacing == pytest.approx((5e-4,) * 3)
+
+
+def test_an_archive_of_a_mask_and_its_image_gives_what_is_asked_for(tmp_path: Path) -> None:
+    labels, image = np.full((2, 3, 4), 5, np.uint8), np.full((2, 3, 4), 0.5, np.float32)
+    np.savez(tmp_path / "a.npz", labels=labels, image=image)
+    np.testing.assert_array_equal(read_labels(tmp_path / "a.npz").array, labels)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.npz").array, image)
+    assert read_header(tmp_path / "a.npz", kind="image").dtype == np.float32
+
+
+def test_an_array_alone_may_have_any_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", femur=np.ones((2, 3, 4), np.uint8))
+    assert read_labels(tmp_path / "a.npz").array.all()
+    assert read_image(tmp_path / "a.npz").array.all()
