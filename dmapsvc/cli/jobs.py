@@ -31,7 +31,7 @@ def command(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="List so many, the newest first.")] = 50,
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel JOB.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Run JOB, which failed, again.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Run a failed or cancelled JOB again.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Follow JOB until it ends.")] = False,
 ) -> None:
     """List jobs, or show, watch, cancel or retry one.
