@@ -14,6 +14,8 @@
     ├── Busy                503  the queue is full
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
+    │   ├── DeviceFull      500  its memory does not hold this volume: another backend may do
+    │   └── DeviceLost      500  its context is broken: only a new process can use it again
     ├── WorkerDied          500  a job that ended its worker each time it was run
     ├── ServerProblem            what a dmapsvc server answered (client side)
     └── ServerUnreachable        no answer, or not one of a dmapsvc server (client side)
@@ -146,6 +148,14 @@ class Damaged(DmapsvcError):
 
 class DeviceFailed(DmapsvcError):
     """The distance transform could not run on its device."""
+
+
+class DeviceFull(DeviceFailed):
+    """The device has not the memory for this volume."""
+
+
+class DeviceLost(DeviceFailed):
+    """The device's context is broken; only a new process can use it again."""
 
 
 class WorkerDied(DmapsvcError):

@@ -13,8 +13,9 @@ from typing import cast
 import numpy as np
 
 from dmapsvc.errors import DeviceFailed
-from dmapsvc.maps.distances import Backend
-from dmapsvc.maps.regions import RegionMap
+from dmapsvc.maps.distances import Backend, Distances
+from dmapsvc.maps.regions import RegionMap, region_map
+from dmapsvc.spec import MapSpec, Quantisation, Spacing
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,14 @@ def choose_backend(name: str = "auto") -> str:
     if fault is not None:
         raise DeviceFailed(f"backend {name!r} does not work here: {fault}", "", "Choose 'auto' or 'scipy'")
     return name
+
+
+def measure(
+    regions: RegionMap, sampling: Spacing, name: str, threads: int
+) -> tuple[str, Distances, tuple[str, ...]]:
+    """D of a volume by the backend that `name` stands for: which one it was, D, and notes on why."""
+    chosen = choose_backend(name)
+    return chosen, load_backend(chosen).measure(regions, sampling, threads), ()
 
 
 def load_backend(name: str) -> Backend:
@@ -62,9 +71,9 @@ def _fault(name: str) -> str | None:
 
 
 def _try_out(backend: Backend) -> None:
-    pair = RegionMap(indices=np.array([[[0, 1]]], np.uint8), values=(0, 1), voxels=(1, 1))
-    distances = backend.measure(pair, (1.0, 1.0, 1.0), 1)
-    backend.invert(pair, distances, 1)
+    pair = region_map(np.array([[[0, 1]]], np.uint8), MapSpec())
+    backend.measure(pair, (1.0, 1.0, 1.0), 1).quantised(Quantisation(scale_factor=1.0))
+    backend.measure(pair, (1.0, 1.0, 1.0), 1).phi()
 
 
 def _reason(error: Exception) -> str:

@@ -17,13 +17,14 @@ _LINES = 16
 
 
 @compiled()
-def _transform_row(row, out, squares):  # type: ignore[no-untyped-def]
+def _transform_row(row, table, out, squares):  # type: ignore[no-untyped-def]
     """Squared distances within a contiguous row, to the ends of each voxel's run."""
     size = row.size
     begin = 0
     while begin < size:
         end = begin + 1
-        while end < size and row[end] == row[begin]:
+        region = table[row[begin]]
+        while end < size and table[row[end]] == region:
             end += 1
         if begin == 0 and end == size:
             out[:] = UNREACHED
@@ -112,27 +113,27 @@ def _write_envelope(heights, begin, end, weight, count, scratch):  # type: ignor
 
 
 @compiled()
-def transform_planes(indices, out, sampling, first, stop):  # type: ignore[no-untyped-def]
+def transform_planes(labels, table, out, sampling, first, stop):  # type: ignore[no-untyped-def]
     """Squared distances within the planes z = first … stop − 1: along x, then along y."""
-    _, height, width = indices.shape
+    _, height, width = labels.shape
     step = np.float64(sampling[2])
     squares = ((np.arange(width + 1) * step) ** 2).astype(np.float32)
     weight = np.float64(sampling[1]) ** 2
     reciprocals = 0.5 / (weight * np.maximum(np.arange(height + 1), 1))
     levels = np.empty(height, np.float64)
     scratch = np.empty((4, height), np.float64)
-    lines = np.empty((_LINES, height), indices.dtype)
+    lines = np.empty((_LINES, height), table.dtype)
     heights = np.empty((_LINES, height), np.float32)
     for z in range(first, stop):
         for y in range(height):
-            _transform_row(indices[z, y], out[z, y], squares)
+            _transform_row(labels[z, y], table, out[z, y], squares)
         if height == 1:
             continue
         for x in range(0, width, _LINES):
             count = min(_LINES, width - x)
             for y in range(height):
                 for i in range(count):
-                    lines[i, y] = indices[z, y, x + i]
+                    lines[i, y] = table[labels[z, y, x + i]]
                     heights[i, y] = out[z, y, x + i]
             for i in range(count):
                 _transform_line(lines[i], heights[i], weight, reciprocals, levels, scratch)
@@ -162,21 +163,21 @@ def _finish_line(line, heights, maxima, sums):  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def transform_columns(indices, out, sampling, first, stop, maxima, sums):  # type: ignore[no-untyped-def]
+def transform_columns(labels, table, out, sampling, first, stop, maxima, sums):  # type: ignore[no-untyped-def]
     """Distances of the rows y = first … stop − 1: along z, then the root; adds to `maxima` and `sums`."""
-    depth, _, width = indices.shape
+    depth, _, width = labels.shape
     weight = np.float64(sampling[0]) ** 2
     reciprocals = 0.5 / (weight * np.maximum(np.arange(depth + 1), 1))
     levels = np.empty(depth, np.float64)
     scratch = np.empty((4, depth), np.float64)
-    lines = np.empty((_LINES, depth), indices.dtype)
+    lines = np.empty((_LINES, depth), table.dtype)
     heights = np.empty((_LINES, depth), np.float32)
     for y in range(first, stop):
         for x in range(0, width, _LINES):
             count = min(_LINES, width - x)
             for z in range(depth):
                 for i in range(count):
-                    lines[i, z] = indices[z, y, x + i]
+                    lines[i, z] = table[labels[z, y, x + i]]
                     heights[i, z] = out[z, y, x + i]
             for i in range(count):
                 _transform_line(lines[i], heights[i], weight, reciprocals, levels, scratch)
@@ -187,9 +188,20 @@ def transform_columns(indices, out, sampling, first, stop, maxima, sums):  # typ
 
 
 @compiled()
-def invert_planes(indices, values, maxima, first, stop):  # type: ignore[no-untyped-def]
+def invert_planes(labels, table, values, maxima, first, stop):  # type: ignore[no-untyped-def]
     """Φ = M − D in place in the planes z = first … stop − 1."""
     for z in range(first, stop):
-        for y in range(indices.shape[1]):
-            for x in range(indices.shape[2]):
-                values[z, y, x] = maxima[indices[z, y, x]] - values[z, y, x]
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                values[z, y, x] = maxima[table[labels[z, y, x]]] - values[z, y, x]
+
+
+@compiled()
+def quantise_planes(labels, table, values, maxima, offset, scale, out, first, stop):  # type: ignore[no-untyped-def]
+    """(Φ − offset) / scale to the nearest, Φ = M − D, in the planes z = first … stop − 1 of `out`."""
+    offset, scale = np.float32(offset), np.float32(scale)
+    for z in range(first, stop):
+        for y in range(labels.shape[1]):
+            for x in range(labels.shape[2]):
+                phi = maxima[table[labels[z, y, x]]] - values[z, y, x]
+                out[z, y, x] = np.uint16(np.rint((phi - offset) / scale))

@@ -1,4 +1,4 @@
-"""The error-penalising distance map Φ of a label map: the public function and its result.
+"""The error-penalising distance map Φ of a label map, as float32 for people and quantised for the store.
 
 Distances come from a backend. What Φ is, and what a volume without any boundary has instead, is decided here.
 """
@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.errors import BadInput, BadSpec
-from dmapsvc.maps.backends import choose_backend, load_backend
+from dmapsvc.maps.backends import choose_backend, measure
+from dmapsvc.maps.distances import Distances
 from dmapsvc.maps.regions import RegionMap, region_map
+from dmapsvc.quantised import QuantisedMap
 from dmapsvc.region import Region, Scale
-from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, MapSpec, Spacing, is_side
+from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, MapSpec, Spacing, is_side, quantisation
 
 _VOXEL: Spacing = (1.0, 1.0, 1.0)
 
@@ -28,7 +30,7 @@ class PenaltyMap:
     `values`: float32 (z, y, x), in voxels or mm as `spec.units` says, unscaled. `regions`: the background
     first if it has voxels, then the classes that are present, in the order of `spec.labels` or ascending.
     `absent`: labels of `spec` that no voxel has. `backend`: which one measured the distances.
-    `indices`: region of each voxel, uint8 or uint16 (z, y, x): 0 the background, i the i-th class.
+    `notes`: why it was not the one that would come first. `region_map`: the region of each voxel.
     """
 
     values: NDArray[np.float32]
@@ -36,7 +38,8 @@ class PenaltyMap:
     absent: tuple[int, ...]
     spec: MapSpec
     backend: str
-    indices: NDArray[np.uint8] | NDArray[np.uint16]
+    notes: tuple[str, ...]
+    region_map: RegionMap
 
     def scaled(self, scale: Scale) -> NDArray[np.float32]:
         """A copy of Φ in a scale, float32 (z, y, x), to be used in the weight 1 + Φ; see `Region.scaling`."""
@@ -46,9 +49,10 @@ class PenaltyMap:
         for region in self.regions:
             factor[index[region.value]], offset[index[region.value]] = region.scaling(scale)
         scaled = np.empty_like(self.values)
-        for indices, phi, out in zip(self.indices, self.values, scaled, strict=True):
-            np.multiply(phi, factor[indices], out=out)
-            out += offset[indices]
+        table = self.region_map.table
+        for labels, phi, out in zip(self.region_map.labels, self.values, scaled, strict=True):
+            np.multiply(phi, factor[table][labels], out=out)
+            out += offset[table][labels]
         return scaled
 
 
@@ -73,24 +77,86 @@ def penalty_map(
     (`is_side`), BadInput for less than one thread, DeviceFailed if the backend does not exist or does not
     work here.
     """
+    measured = _measure(labels, spacing, spec, backend, threads)
+    distances, shape = measured.distances, measured.region_map.labels.shape
+    return PenaltyMap(
+        values=np.zeros(shape, np.float32) if distances is None else distances.phi(),
+        regions=measured.regions,
+        absent=measured.absent,
+        spec=spec,
+        backend=measured.backend,
+        notes=measured.notes,
+        region_map=measured.region_map,
+    )
+
+
+def quantised_map(
+    labels: NDArray[Any],
+    spacing: Spacing | None = None,
+    spec: MapSpec = MapSpec(),  # noqa: B008  # frozen
+    *,
+    backend: str = "auto",
+    threads: int | None = None,
+) -> QuantisedMap:
+    """Φ of `labels` as the store keeps it: `penalty_map`, quantised by the rule of `spec.quantisation`.
+
+    Inversion and quantisation are one pass, so that no float32 Φ is ever made. Parameters and errors as for
+    `penalty_map`.
+    """
+    measured = _measure(labels, spacing, spec, backend, threads)
+    distances, shape = measured.distances, measured.region_map.labels.shape
+    step = quantisation(max(region.maximum for region in measured.regions), measured.sampling)
+    return QuantisedMap(
+        values=np.zeros(shape, np.uint16) if distances is None else distances.quantised(step),
+        quantisation=step,
+        regions=measured.regions,
+        absent=measured.absent,
+        spec=spec,
+        backend=measured.backend,
+        notes=measured.notes,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """A label map with its distances; None for a volume of one region, which has none."""
+
+    region_map: RegionMap
+    regions: tuple[Region, ...]
+    distances: Distances | None
+    sampling: Spacing
+    backend: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        there = zip(self.region_map.values, self.region_map.voxels, strict=True)
+        return tuple(label for label, count in there if label and not count)
+
+
+def _measure(
+    labels: NDArray[Any], spacing: Spacing | None, spec: MapSpec, backend: str, threads: int | None
+) -> _Measured:
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", "at least 1 is wanted")
     sampling = _VOXEL if spec.units == "voxel" else _checked_spacing(spacing)
     regions = region_map(labels, spec)
-    name = choose_backend(backend)
     if len(regions.present) == 1:
-        values, records = _without_boundary(regions)
-    else:
-        values, records = _with_boundary(regions, sampling, name, threads or len(os.sched_getaffinity(0)))
-    return PenaltyMap(
-        values=values,
-        regions=records,
-        absent=tuple(
-            label for label, count in zip(regions.values, regions.voxels, strict=True) if label and not count
-        ),
-        spec=spec,
+        return _Measured(
+            region_map=regions,
+            regions=(_whole(regions),),
+            distances=None,
+            sampling=sampling,
+            backend=choose_backend(backend),
+        )
+    name, distances, notes = measure(regions, sampling, backend, threads or len(os.sched_getaffinity(0)))
+    return _Measured(
+        region_map=regions,
+        regions=tuple(_region(regions, distances, index) for index in regions.present),
+        distances=distances,
+        sampling=sampling,
         backend=name,
-        indices=regions.indices,
+        notes=notes,
     )
 
 
@@ -109,28 +175,19 @@ def _checked_spacing(spacing: Spacing | None) -> Spacing:
     return z, y, x
 
 
-def _without_boundary(regions: RegionMap) -> tuple[NDArray[np.float32], tuple[Region, ...]]:
+def _whole(regions: RegionMap) -> Region:
     (index,) = regions.present
-    only = Region(
+    return Region(
         value=regions.values[index], voxels=regions.voxels[index], maximum=0.0, mean_phi=0.0, degenerate=True
     )
-    return np.zeros(regions.indices.shape, np.float32), (only,)
 
 
-def _with_boundary(
-    regions: RegionMap, sampling: Spacing, name: str, threads: int
-) -> tuple[NDArray[np.float32], tuple[Region, ...]]:
-    backend = load_backend(name)
-    distances = backend.measure(regions, sampling, threads)
-    backend.invert(regions, distances, threads)
-    records = (
-        Region(
-            value=regions.values[index],
-            voxels=regions.voxels[index],
-            maximum=float(distances.maxima[index]),
-            # the sum of D rounds: in a region one voxel thick the mean of Φ is 0, not a little less
-            mean_phi=max(0.0, float(distances.maxima[index] - distances.sums[index] / regions.voxels[index])),
-        )
-        for index in regions.present
+def _region(regions: RegionMap, distances: Distances, index: int) -> Region:
+    voxels, maximum = regions.voxels[index], float(distances.maxima[index])
+    return Region(
+        value=regions.values[index],
+        voxels=voxels,
+        maximum=maximum,
+        # the sum of D rounds: in a region one voxel thick the mean of Φ is 0, not a little less
+        mean_phi=max(0.0, maximum - float(distances.sums[index]) / voxels),
     )
-    return distances.values, tuple(records)

@@ -1,7 +1,7 @@
 """From the values of a label map to compact region indices: 0 the background, i the i-th chosen label.
 
-Here are the checks of what a label map is, and the only pass that looks at label values. Distances are
-measured elsewhere, on the indices.
+Here are the checks of what a label map is, and the pass that counts its voxels. Distances are measured
+elsewhere, on the label map as it is and a table of regions by label.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ _CHUNK = 1 << 20  # voxels looked at together; larger gains nothing
 
 @dataclass(frozen=True, kw_only=True)
 class RegionMap:
-    """A label map as region indices.
+    """A label map and the region of each label: the region index of a voxel is `table[labels[z, y, x]]`.
 
-    `indices`: uint8, or uint16 beyond 255 labels, (z, y, x), C order. `values[i]` is the label of index i,
-    0 for the background; `voxels[i]` how many voxels it has, 0 for a chosen label that is absent.
+    `labels`: uint8 or uint16 (z, y, x), C order; the caller's own array where it is such a one, and larger
+    labels renumbered where it is not. `table`: uint8, or uint16 beyond 255 chosen labels, of as many entries
+    as `labels` can have values. `values[i]` is the caller's label of index i, 0 for the background;
+    `voxels[i]` how many voxels it has, 0 for a chosen label that is absent.
     """
 
-    indices: NDArray[np.uint8] | NDArray[np.uint16]
+    labels: NDArray[np.uint8] | NDArray[np.uint16]
+    table: NDArray[np.uint8] | NDArray[np.uint16]
     values: tuple[int, ...]
     voxels: tuple[int, ...]
 
@@ -36,10 +39,13 @@ class RegionMap:
         """The indices that have voxels, ascending."""
         return tuple(index for index, count in enumerate(self.voxels) if count)
 
+    def indices(self) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The region index of every voxel, (z, y, x), in an array of its own."""
+        return self.table[self.labels]
+
 
 def region_map(labels: NDArray[Any], spec: MapSpec) -> RegionMap:
-    """Region indices of `labels`, (z, y, x), of any integer type, byte order and memory layout; True is
-    label 1.
+    """The regions of `labels`, (z, y, x), of any integer type, byte order and memory layout; True is label 1.
 
     Raises BadLabels if `labels` is not a 3-D volume of whole numbers from 0 to 2³² − 1, has an axis of size
     0, or more than 65,535 distinct labels.
@@ -47,15 +53,18 @@ def region_map(labels: NDArray[Any], spec: MapSpec) -> RegionMap:
     _check_array(labels)
     if labels.dtype.kind == "b":
         labels = (labels.view(np.uint8) != 0).view(np.uint8)
-    native = labels.astype(labels.dtype.newbyteorder("="), order="C", copy=False).reshape(-1)
-    voxels = _count_voxels(native)
+    native: NDArray[Any] = labels.astype(labels.dtype.newbyteorder("="), order="C", copy=False)
+    voxels = _count_voxels(native.reshape(-1))
     classes = sorted(voxels.keys() - {0}) if spec.labels is None else spec.labels
-    dtype = np.uint8 if len(classes) <= 255 else np.uint16
-    indices: NDArray[Any] = np.empty(labels.shape, dtype)
-    _write_indices(native, _index_table(voxels, classes, dtype), indices.reshape(-1))
+    index = {label: i for i, label in enumerate(classes, start=1)}
+    occurring = sorted(voxels)
+    if native.dtype not in (np.uint8, np.uint16):
+        native = _renumbered(native, occurring)
+        index = {i: index[label] for i, label in enumerate(occurring) if label in index}
     counts = [voxels[label] for label in classes]
     return RegionMap(
-        indices=indices,
+        labels=native,
+        table=_table(index, native.dtype, np.uint8 if len(classes) <= 255 else np.uint16),
         values=(0, *classes),
         voxels=(native.size - sum(counts), *counts),
     )
@@ -105,23 +114,24 @@ def _check_distinct(labels: int) -> None:
         )
 
 
-def _index_table(
-    voxels: Counter[int], classes: tuple[int, ...] | list[int], dtype: type[np.uint8] | type[np.uint16]
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The values that occur, ascending, and the region index of each."""
-    index = {label: i for i, label in enumerate(classes, start=1)}
-    occurring = sorted(voxels)
-    return np.array(occurring, np.int64), np.array([index.get(value, 0) for value in occurring], dtype)
+def _table(index: dict[int, int], labels: np.dtype[Any], dtype: type[np.uint8] | type[np.uint16]) -> Any:
+    table = np.zeros(np.iinfo(labels).max + 1, dtype)
+    for label, i in index.items():
+        if label < len(table):  # a chosen label may be larger than any that the array can hold
+            table[label] = i
+    return table
 
 
-def _write_indices(
-    flat: NDArray[Any], table: tuple[NDArray[np.int64], NDArray[Any]], out: NDArray[Any]
-) -> None:
-    occurring, indices = table
+def _renumbered(labels: NDArray[Any], occurring: list[int]) -> NDArray[Any]:
+    """The place of each label among those that occur, in the smallest type that holds it."""
+    numbered = np.empty(labels.shape, np.uint8 if len(occurring) <= 256 else np.uint16)
+    flat, out, values_there = labels.reshape(-1), numbered.reshape(-1), np.array(occurring, np.int64)
     for start in range(0, flat.size, _CHUNK):
         values, lengths = _runs(flat[start : start + _CHUNK])
-        run_indices = indices[np.searchsorted(occurring, values.astype(np.int64))]
-        out[start : start + _CHUNK] = np.repeat(run_indices, lengths)
+        out[start : start + _CHUNK] = np.repeat(
+            np.searchsorted(values_there, values.astype(np.int64)), lengths
+        )
+    return numbered
 
 
 def _runs(chunk: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmapsvc.errors import BadFile, BadSpec, Superseded, TooLarge
-from dmapsvc.maps import penalty_map
+from dmapsvc.maps import quantised_map
 from dmapsvc.pipeline.notes import image_notes, mask_notes
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, Dataset
@@ -119,20 +119,17 @@ def run_case(
         volume = read_labels(mask, name=name, spacing=spacing)
         check_units(volume.header, dataset.spec, name)
     with device_lock or nullcontext(), stages.stage("map"):
-        result = penalty_map(
+        phi = quantised_map(
             volume.array, volume.header.spacing, dataset.spec, backend=backend, threads=threads
         )
     with stages.stage("publish"):
         record = dataset.publish(
             case,
             label=volume.array,
-            phi=result.values,
-            regions=result.regions,
-            absent=result.absent,
+            phi=phi,
             spacing=volume.header.spacing,
             affine=volume.header.affine,
             mask_sha256=sha256,
-            backend=result.backend,
             revision=revision,
             replace=replace,
             wanted=stages.wanted,
@@ -141,9 +138,9 @@ def run_case(
         )
     return CaseOutcome(
         record=record,
-        notes=mask_notes(volume.header, result),
+        notes=mask_notes(volume.header, phi),
         seconds=stages.seconds,
-        backend=result.backend,
+        backend=phi.backend,
     )
 
 

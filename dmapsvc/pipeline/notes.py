@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dmapsvc.maps import PenaltyMap
+from dmapsvc.quantised import QuantisedMap
 from dmapsvc.volumes import Header
 
 _SHOWN = 8  # labels a note lists by value; a whole-body mask can have dozens of thin ones
 _OBLIQUE = 1e-3  # direction cosine off the nearest axis, above which a frame is called oblique
 
 
-def mask_notes(header: Header, result: PenaltyMap) -> tuple[str, ...]:
+def mask_notes(header: Header, phi: QuantisedMap) -> tuple[str, ...]:
     """What a user may not expect of this mask and its map, a sentence each; empty for an ordinary one."""
-    return (*_region_notes(result), *_grid_notes(header))
+    return (*_region_notes(phi), *_grid_notes(header), *phi.notes)
 
 
 def image_notes(published: bool) -> tuple[str, ...]:
@@ -28,15 +28,15 @@ def image_notes(published: bool) -> tuple[str, ...]:
     return ("The image came before its mask: it is kept, and joins the case when the mask is published.",)
 
 
-def _region_notes(result: PenaltyMap) -> Iterator[str]:
-    if result.absent:
-        yield f"{_labels(result.absent)} {_is(result.absent)} not in the mask."
-    whole = next((region for region in result.regions if region.degenerate), None)
+def _region_notes(phi: QuantisedMap) -> Iterator[str]:
+    if phi.absent:
+        yield f"{_labels(phi.absent)} {_is(phi.absent)} not in the mask."
+    whole = next((region for region in phi.regions if region.degenerate), None)
     if whole is not None:
         what = "background" if whole.value == 0 else f"label {whole.value}"
         yield f"The whole mask is {what}: it has no boundary, so Φ is 0 everywhere."
         return
-    thin = [region.value for region in result.regions if region.mean_phi == 0]
+    thin = [region.value for region in phi.regions if region.mean_phi == 0]
     if 0 in thin:
         yield "The background is at most two voxels thick everywhere, so Φ is 0 on it."
     if classes := [value for value in thin if value]:

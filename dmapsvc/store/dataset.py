@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from dmapsvc.errors import Conflict, Damaged, NotFound
-from dmapsvc.region import Region
-from dmapsvc.spec import MAP_VERSION, MapSpec, Spacing, check_name, map_id, quantisation
+from dmapsvc.quantised import QuantisedMap
+from dmapsvc.spec import MAP_VERSION, MapSpec, Spacing, check_name, map_id
 from dmapsvc.store import layout
 from dmapsvc.store.files import flush_folder, flush_tree, link_tree, read_json, replace_json, write_json
 from dmapsvc.store.grid import check_image_grid
@@ -121,13 +121,10 @@ class Dataset(Reader):
         case: str,
         *,
         label: NDArray[Any],
-        phi: NDArray[Any],
-        regions: Sequence[Region],
-        absent: Sequence[int],
+        phi: QuantisedMap,
         spacing: Spacing | None,
         affine: NDArray[Any] | None,
         mask_sha256: str,
-        backend: str,
         revision: int = 1,
         replace: bool = False,
         wanted: Wanted = always,
@@ -137,10 +134,10 @@ class Dataset(Reader):
         """Publish a label map and its Φ, both (z, y, x), as `case`, with its image if it has one or one is
         held.
 
-        `label` keeps the mask's values; `phi` is float32 in the spec's unit; `seconds` by earlier stages go
-        into the record. The same map at the same revision again changes nothing, unless `replace`: then it is
-        written anew, whatever state the published one is in. An image that is damaged fails with Damaged;
-        with `replace` it is left out, and the record returned has none.
+        `label` keeps the mask's values; `seconds` by earlier stages go into the record. The same map at the
+        same revision again changes nothing, unless `replace`: then it is written anew, whatever state the
+        published one is in. An image that is damaged fails with Damaged; with `replace` it is left out, and
+        the record returned has none.
 
         Raises Conflict if another mask is published and not `replace`, or the dataset's spec has changed;
         Superseded if a higher revision is published or `wanted()`, asked last, is False; GridMismatch if the
@@ -148,7 +145,6 @@ class Dataset(Reader):
         """
         check_name(case, "case")
         started = time.perf_counter()
-        unit = spacing if self.spec.units == "mm" and spacing is not None else (1.0, 1.0, 1.0)
         record = CaseRecord(
             id=map_id(dataset=self.name, case=case, mask_sha256=mask_sha256, spec=self.spec),
             spec=self.spec,
@@ -158,14 +154,14 @@ class Dataset(Reader):
             shape=(label.shape[0], label.shape[1], label.shape[2]),
             spacing=spacing,
             affine=affine_rows(affine),
-            regions=tuple(regions),
-            absent=tuple(absent),
-            backend=backend,
-            quantisation=quantisation(max((region.maximum for region in regions), default=0.0), unit),
+            regions=phi.regions,
+            absent=phi.absent,
+            backend=phi.backend,
+            quantisation=phi.quantisation,
             published=_now(),
         )
         with self._staging.entry(case) as entry:
-            write_maps(entry / NEW, record, label, phi, progress or silent)
+            write_maps(entry / NEW, record, label, phi.values, progress or silent)
             with self._staging.lock_case(case):
                 self._check_same_spec()
                 published = self._published(case, damaged_is_none=replace)

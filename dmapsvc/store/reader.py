@@ -19,11 +19,11 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from dmapsvc.errors import BadSpec, Damaged, NotFound, Superseded
+from dmapsvc.quantised import dequantise
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store.layout import FORMAT, KEY, NODE
 from dmapsvc.store.record import CaseRecord
 from dmapsvc.store.shard import REMEDY
-from dmapsvc.store.writing import dequantise
 
 ArrayName = Literal["image", "label", "phi"]
 _SHARD = re.compile(r"(?P<case>[^/]+)/(?P<array>image|label|phi)/0/c/")

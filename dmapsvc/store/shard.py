@@ -25,17 +25,11 @@ from dmapsvc.store.layout import CODEC_LEVEL, CODEC_NAME, chunk_grid, inner_chun
 CRC_BYTES = 4
 REMEDY = "Publish the case again with replace"
 
-Convert = Callable[[NDArray[Any]], NDArray[Any]]
 
+def write_shard(path: Path, values: NDArray[Any], progress: Callable[[int], None]) -> None:
+    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of its array, and flush it to disk.
 
-def write_shard(
-    path: Path, values: NDArray[Any], dtype: DTypeLike, convert: Convert, progress: Callable[[int], None]
-) -> None:
-    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of an array of `dtype`, and flush it to
-    disk.
-
-    `convert` makes what is stored of a slab of `values` along the first axis; `progress` is told the voxels
-    of each slab done.
+    `progress` is told the voxels of each slab done.
     """
     chunks, grid = inner_chunks(values.shape), chunk_grid(values.shape)
     codec = Blosc(cname=CODEC_NAME, clevel=CODEC_LEVEL, shuffle=Blosc.SHUFFLE)
@@ -44,8 +38,8 @@ def write_shard(
     with path.open("xb") as file:
         number = offset = 0
         for first in range(grid[0]):
-            slab = convert(values[first * chunks[0] : (first + 1) * chunks[0]])
-            for block in _blocks(slab, grid[1:], chunks, dtype):
+            slab = values[first * chunks[0] : (first + 1) * chunks[0]]
+            for block in _blocks(slab, grid[1:], chunks):
                 payload = _with_crc(codec.encode(block))
                 file.write(payload)
                 index[number] = offset, len(payload)
@@ -118,18 +112,16 @@ def _map_file(path: Path, what: str) -> mmap.mmap | bytes:
         raise Damaged(f"{what}: its shard is missing", remedy=REMEDY) from None
 
 
-def _blocks(
-    slab: NDArray[Any], grid: tuple[int, ...], chunks: tuple[int, ...], dtype: DTypeLike
-) -> Iterator[NDArray[Any]]:
+def _blocks(slab: NDArray[Any], grid: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[NDArray[Any]]:
     """The chunks of one slab in C order, filled up with zeros where they reach beyond the array."""
     for place in np.ndindex(*grid):
         part = slab[
             (slice(None), *(slice(i * c, (i + 1) * c) for i, c in zip(place, chunks[1:], strict=True)))
         ]
         if part.shape == chunks:
-            yield np.ascontiguousarray(part, dtype)
+            yield np.ascontiguousarray(part)
         else:
-            block = np.zeros(chunks, dtype)
+            block = np.zeros(chunks, slab.dtype)
             block[tuple(slice(0, length) for length in part.shape)] = part
             yield block
 

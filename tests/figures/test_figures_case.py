@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dmapsvc.errors import BadInput
 from dmapsvc.figures import case_figure, case_preview, figure_png
 from dmapsvc.figures.view import default_axis
-from dmapsvc.maps import penalty_map
+from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import Case, Dataset
 
@@ -39,17 +39,13 @@ def publish(
     image: NDArray[Any] | None = None,
 ) -> Case:
     dataset = Dataset.create(folder / "d.zarr", SPEC)
-    result = penalty_map(labels, SPACING, SPEC, backend="scipy")
     dataset.publish(
         "a",
         label=labels,
-        phi=result.values,
-        regions=result.regions,
-        absent=result.absent,
+        phi=quantised_map(labels, SPACING, SPEC, backend="scipy"),
         spacing=SPACING,
         affine=affine,
         mask_sha256="0" * 64,
-        backend="scipy",
     )
     if image is not None:
         dataset.publish_image("a", image, spacing=SPACING, affine=affine, sha256="1" * 64)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.multiprocessing.reductions import shared_cache
 
-from dmapsvc.maps import penalty_map
+from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
 
@@ -34,17 +34,13 @@ def _publish(
     sha256: str,
     **options: Any,
 ) -> None:
-    result = penalty_map(labels, spec=dataset.spec, backend="scipy")
     dataset.publish(
         case,
         label=labels,
-        phi=result.values,
-        regions=result.regions,
-        absent=result.absent,
+        phi=quantised_map(labels, spec=dataset.spec, backend="scipy"),
         spacing=None,
         affine=None,
         mask_sha256=sha256,
-        backend=result.backend,
         **options,
     )
     if image is not None:

@@ -13,7 +13,8 @@ from dmapsvc.errors import DeviceFailed
 from dmapsvc.maps import BACKENDS, backends, choose_backend
 from dmapsvc.maps.distances import Distances
 from dmapsvc.maps.regions import RegionMap, region_map
-from dmapsvc.spec import MapSpec, Spacing
+from dmapsvc.quantised import quantise
+from dmapsvc.spec import MapSpec, Quantisation, Spacing
 from tests.maps.reference import VOXEL, Reference, ellipsoids, full_volumes, label_volumes, spacings
 
 
@@ -33,19 +34,21 @@ class BackendContract:
 
     def check(self, labels: NDArray[Any], spacing: Spacing) -> None:
         regions, found = self.measured(labels, spacing)
-        expected = full_volumes(labels, spacing)
-        assert found.values.dtype == np.float32
-        assert found.values.flags.c_contiguous
-        np.testing.assert_allclose(found.values, expected.distances, rtol=1e-5, atol=0)
-        self.check_summary(regions, found, expected)
+        expected, values = full_volumes(labels, spacing), found.values()
+        assert values.dtype == np.float32
+        assert values.flags.c_contiguous
+        np.testing.assert_allclose(values, expected.distances, rtol=1e-5, atol=0)
+        self.check_summary(regions, found, values, expected)
 
-    def check_summary(self, regions: RegionMap, found: Distances, expected: Reference) -> None:
+    def check_summary(
+        self, regions: RegionMap, found: Distances, values: NDArray[np.float32], expected: Reference
+    ) -> None:
         for index, value in enumerate(regions.values):
             if value not in expected.regions:
                 assert found.maxima[index] == found.sums[index] == 0
                 continue
             member = expected.regions[value]
-            assert found.maxima[index] == found.values[member].max()
+            assert found.maxima[index] == values[member].max()
             assert found.sums[index] == pytest.approx(expected.distances[member].sum(), rel=1e-5)
 
     @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
@@ -74,13 +77,13 @@ class BackendContract:
     @pytest.mark.parametrize("axis", range(3))
     def test_a_line_of_voxels_along_any_axis(self, axis: int) -> None:
         labels = np.array([1, 1, 1, 0, 0, 2, 2, 2, 2, 2])
-        line = self.measure(labels.reshape(np.roll((10, 1, 1), axis))).values
+        line = self.measure(labels.reshape(np.roll((10, 1, 1), axis))).values()
         assert line.ravel().tolist() == [3, 2, 1, 1, 1, 1, 2, 3, 4, 5]
 
     def test_distances_do_not_depend_on_the_threads(self) -> None:
         labels = ellipsoids((20, 30, 25), 3)
         one, many = self.measure(labels, threads=1), self.measure(labels, threads=7)
-        np.testing.assert_array_equal(one.values, many.values)
+        np.testing.assert_array_equal(one.values(), many.values())
         np.testing.assert_array_equal(one.sums, many.sums)
 
     @pytest.mark.parametrize("order", [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
@@ -89,21 +92,27 @@ class BackendContract:
         turned = self.measure(
             labels.transpose(order), (spacing[order[0]], spacing[order[1]], spacing[order[2]])
         )
-        straight = self.measure(labels, spacing).values
-        np.testing.assert_allclose(turned.values, straight.transpose(order), rtol=1e-6)
+        straight = self.measure(labels, spacing).values()
+        np.testing.assert_allclose(turned.values(), straight.transpose(order), rtol=1e-6)
 
     @pytest.mark.parametrize("axis", range(3))
     def test_mirroring_the_volume_mirrors_the_distances(self, axis: int) -> None:
         labels = ellipsoids((14, 23, 18), 3)
-        mirrored = self.measure(np.flip(labels, axis)).values
-        np.testing.assert_allclose(mirrored, np.flip(self.measure(labels).values, axis), rtol=1e-6)
+        mirrored = self.measure(np.flip(labels, axis)).values()
+        np.testing.assert_allclose(mirrored, np.flip(self.measure(labels).values(), axis), rtol=1e-6)
 
-    def test_inverting_is_the_maximum_of_the_own_region_less_d(self) -> None:
+    def test_phi_is_the_maximum_of_the_own_region_less_d(self) -> None:
         labels = ellipsoids((12, 20, 16), 3)
         regions, distances = self.measured(labels)
-        expected = distances.maxima[regions.indices] - distances.values
-        backends.load_backend(self.name).invert(regions, distances, 2)
-        np.testing.assert_allclose(distances.values, expected, atol=1e-6)
+        expected = distances.maxima[regions.indices()] - distances.values()
+        np.testing.assert_allclose(self.measure(labels).phi(), expected, atol=1e-6)
+
+    @pytest.mark.parametrize("step", [Quantisation(scale_factor=1 / 64), Quantisation(scale_factor=0.3)])
+    def test_quantised_is_phi_to_the_nearest_step(self, step: Quantisation) -> None:
+        labels = ellipsoids((12, 20, 16), 3)
+        found = self.measure(labels).quantised(step)
+        assert found.dtype == np.uint16
+        np.testing.assert_array_equal(found, quantise(self.measure(labels).phi(), step))
 
 
 class TestScipy(BackendContract):

@@ -79,7 +79,8 @@ def test_without_any_cache_the_code_is_compiled_all_the_same(read_only: Path, tm
 import numpy
 from dmapsvc.maps import kernels
 values = numpy.ones((1, 1, 2), numpy.float32)
-kernels.invert_planes(numpy.array([[[0, 1]]], numpy.uint8), values, numpy.array([3, 5], numpy.float32), 0, 1)
+labels, table = numpy.array([[[0, 1]]], numpy.uint8), numpy.arange(256, dtype=numpy.uint8)
+kernels.invert_planes(labels, table, values, numpy.array([3, 5], numpy.float32), 0, 1)
 print(*values.ravel())
 """
     assert run(read_only, code, caches) == ["2.0", "4.0"]

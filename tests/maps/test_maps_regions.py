@@ -20,7 +20,7 @@ from tests.maps.reference import label_volumes
 def test_labels_keep_the_order_of_the_spec() -> None:
     labels = np.array([[[0, 7, 5], [9, 5, 5]]])
     found = region_map(labels, MapSpec(labels=(7, 6, 5)))
-    assert found.indices.tolist() == [[[0, 1, 3], [0, 3, 3]]]
+    assert found.indices().tolist() == [[[0, 1, 3], [0, 3, 3]]]
     assert found.values == (0, 7, 6, 5)
     assert found.voxels == (2, 1, 0, 3)
     assert found.present == (0, 1, 3)
@@ -30,22 +30,28 @@ def test_without_labels_every_value_is_a_class_ascending() -> None:
     found = region_map(np.array([[[300, 2, 2**32 - 1, 2]]]), MapSpec())
     assert found.values == (0, 2, 300, 2**32 - 1)
     assert found.voxels == (0, 2, 1, 1)
-    assert found.indices.tolist() == [[[2, 1, 3, 1]]]
+    assert found.indices().tolist() == [[[2, 1, 3, 1]]]
 
 
 @given(labels=label_volumes(), chosen=st.none() | st.sets(st.integers(1, 300), min_size=1).map(tuple))
 def test_indices_lead_back_to_the_values(labels: NDArray[Any], chosen: tuple[int, ...] | None) -> None:
     found = region_map(labels, MapSpec(labels=chosen))
     expected = labels if chosen is None else np.where(np.isin(labels, chosen), labels, 0)
-    np.testing.assert_array_equal(np.array(found.values)[found.indices], expected)
-    assert found.voxels == tuple(np.bincount(found.indices.ravel(), minlength=len(found.values)))
+    np.testing.assert_array_equal(np.array(found.values)[found.indices()], expected)
+    assert found.voxels == tuple(np.bincount(found.indices().ravel(), minlength=len(found.values)))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_small_label_map_is_not_copied(dtype: type[np.generic]) -> None:
+    labels = np.full((2, 3, 4), 7, dtype)
+    assert region_map(labels, MapSpec(labels=(7, 70_000))).labels is labels
 
 
 def test_runs_go_on_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "_CHUNK", 7)
     labels = np.repeat([4, 0, 9, 4], 10).reshape(2, 4, 5)
     found = region_map(labels, MapSpec())
-    np.testing.assert_array_equal(np.array(found.values)[found.indices], labels)
+    np.testing.assert_array_equal(np.array(found.values)[found.indices()], labels)
     assert found.voxels == (10, 20, 10)
 
 
@@ -53,8 +59,8 @@ def test_runs_go_on_across_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_indices_take_the_smallest_type(labels: int, dtype: type[np.generic]) -> None:
     volume = np.arange(labels + 1).reshape(1, 1, -1)
     found = region_map(volume, MapSpec())
-    assert found.indices.dtype == dtype
-    np.testing.assert_array_equal(found.indices, volume)
+    assert found.table.dtype == dtype
+    np.testing.assert_array_equal(found.indices(), volume)
 
 
 @pytest.mark.parametrize("dtype", ["i1", "u1", "<i2", ">i2", "<u2", ">u2", "<i4", ">u4", "<i8", ">i8", ">u8"])
@@ -79,8 +85,8 @@ def test_true_is_label_1_whatever_byte_stands_for_it(true: int) -> None:
 
 
 def assert_same(found: RegionMap, expected: RegionMap) -> None:
-    np.testing.assert_array_equal(found.indices, expected.indices)
-    assert found.indices.flags.c_contiguous
+    np.testing.assert_array_equal(found.indices(), expected.indices())
+    assert found.labels.flags.c_contiguous
     assert (found.values, found.voxels) == (expected.values, expected.voxels)
 
 

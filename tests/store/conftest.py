@@ -12,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dmapsvc.quantised import QuantisedMap, quantise
 from dmapsvc.region import Region
-from dmapsvc.spec import MapSpec
+from dmapsvc.spec import MapSpec, quantisation
 from dmapsvc.store import CaseRecord, Dataset
 
 SPACING = (0.7, 0.4, 0.4)
@@ -28,16 +29,27 @@ class Maps:
     phi: NDArray[np.float32]
     regions: tuple[Region, ...]
 
-    def publish(self, dataset: Dataset, case: str, sha256: str, **how: Any) -> CaseRecord:
+    def quantised(self, spec: MapSpec, absent: tuple[int, ...] = ()) -> QuantisedMap:
+        step = quantisation(max(region.maximum for region in self.regions), (1.0, 1.0, 1.0))
+        return QuantisedMap(
+            values=quantise(self.phi, step),
+            quantisation=step,
+            regions=self.regions,
+            absent=absent,
+            spec=spec,
+            backend="scipy",
+        )
+
+    def publish(
+        self, dataset: Dataset, case: str, sha256: str, absent: tuple[int, ...] = (), **how: Any
+    ) -> CaseRecord:
         """Publish as a mask whose file has `sha256`."""
-        given: dict[str, Any] = {"spacing": SPACING, "affine": AFFINE, "absent": (), "backend": "scipy"}
         return dataset.publish(
             case,
             label=self.label,
-            phi=self.phi,
-            regions=self.regions,
+            phi=self.quantised(dataset.spec, absent),
             mask_sha256=sha256,
-            **{**given, **how},
+            **{"spacing": SPACING, "affine": AFFINE, **how},
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmapsvc.maps import penalty_map
+from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
 
@@ -25,17 +25,13 @@ def dataset(tmp_path: Path) -> Dataset:
         labels[6:18, 18:28, 6 + number : 26] = 9
         noise = np.random.default_rng(number).normal(0, 0.1, labels.shape)
         image = (np.select([labels == 4, labels == 9], [1.0, -1.0], 0.0) + noise).astype(np.float32)
-        result = penalty_map(labels, spec=dataset.spec, backend="scipy")
         dataset.publish(
             case,
             label=labels,
-            phi=result.values,
-            regions=result.regions,
-            absent=result.absent,
+            phi=quantised_map(labels, spec=dataset.spec, backend="scipy"),
             spacing=None,
             affine=None,
             mask_sha256=f"{number:064x}",
-            backend=result.backend,
         )
         dataset.publish_image(case, image, spacing=None, affine=None, sha256=f"{number:064x}")
     return dataset
