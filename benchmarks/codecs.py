@@ -27,7 +27,7 @@ from dmapsvc.spec import MapSpec, quantisation
 from dmapsvc.store.layout import CODEC_LEVEL, CODEC_NAME, INNER
 from dmapsvc.volumes import read_labels
 
-CODECS = (("lz4", 5), ("zstd", 1), ("zstd", 3), ("lz4hc", 1), ("lz4hc", 3), ("lz4hc", 5))
+CODECS = (("lz4", 5), ("lz4", 9), ("zstd", 1), ("zstd", 2), ("lz4hc", 1), ("lz4hc", 3), ("lz4hc", 5))
 
 
 def main() -> None:

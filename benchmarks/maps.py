@@ -1,65 +1,66 @@
-"""Φ of one mask: SciPy as people use it, SciPy on crops, and the fused numba pass, side by side.
+"""Φ of one mask by everything people use for it, side by side; and how the time grows.
 
-    python -m benchmarks.maps [MASK] [--labels 5,6,7] [--units mm] [--threads 2] [--repeat 3] [--json FILE]
+    python -m benchmarks.maps [MASK] [--labels 5,6,7] [--units mm] [--threads 2] [--repeat 9] [--json FILE]
 
-Without MASK a generated knee is measured. Labels go in, the finished map comes out; reading the file and
-compiling are not counted. Each contender runs in a process of its own, in turn, `--repeat` times.
+Without MASK a generated knee is measured. Label values go in, the finished map comes out; reading the file
+and compiling are not counted. docs/benchmarks.md explains every number.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-from scipy import ndimage
+import psutil
 
-from benchmarks.timing import Contender, Timing, race
-from demo import phantom
+from benchmarks import growth, lineup, standings
+from benchmarks.contenders import Way
+from benchmarks.machine import cores
+from benchmarks.measured import Measured, measure
+from benchmarks.report import print_ratios, print_section, setting, write_json
+from benchmarks.subject import Subject, read_subject
 from dmapsvc.errors import DmapsvcError
-from dmapsvc.maps import penalty_map
 from dmapsvc.spec import MapSpec
-from dmapsvc.volumes import Volume, read_header, read_labels
 
-BASELINE = "SciPy, K + 1 full volumes"
+PACKAGES = ("numpy", "scipy", "numba", "edt", "SimpleITK", "monai", "torch")
+PATIENCE = 25.0  # seconds in all, after which a way is spared further rounds
+GROWING_PATIENCE = 4.0  # likewise, on each of the volumes that grow
+LONGEST = 15.0  # seconds a round: a way that would take longer on a larger volume is not asked to
 
 
 def main() -> int:
     """Run the benchmark on the command line's arguments; the exit code."""
     arguments = _arguments()
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            mask = arguments.mask or _generated_knee(Path(folder))
-            _run(mask, arguments)
+        lineup.check_installed()
+        subject = read_subject(arguments.mask, MapSpec.parse(arguments.labels, arguments.units))
     except DmapsvcError as error:
         print(f"error: {error.detail}", file=sys.stderr)
         return 2
+    report = setting(PACKAGES)
+    threads = arguments.threads
+    ways = fitting(lineup.all_ways(threads), subject, psutil.virtual_memory().available)
+    (whole,) = measure("side by side", [(subject, ways)], arguments.repeat, PATIENCE)
+    standings.print_whole(whole)
+    growing = [lineup.numba(threads), lineup.edt(threads), lineup.CROPS]
+    cubes = growth.cubes(subject, arguments.sides)
+    sizes = _measure_grown("sizes", cubes, [*growing, lineup.SCIPY], whole, arguments)
+    standings.print_growth("Growth with the number of voxels", growth.CUBE_RECIPE, "volume", sizes)
+    splits = growth.splits(subject, arguments.counts)
+    classes = _measure_grown("classes", splits, growing, whole, arguments)
+    standings.print_growth("Growth with the number of classes", growth.SPLIT_RECIPE, "classes", classes)
+    ratios = standings.ratios(whole, sizes, classes, threads)
+    print_section("Ratios of this run", standings.TARGETS_ARE_FOR)
+    print_ratios(ratios)
+    report |= {"whole": whole.to_json(), "recipes": [growth.CUBE_RECIPE, growth.SPLIT_RECIPE]}
+    report |= {"sizes": [each.to_json() for each in sizes], "classes": [each.to_json() for each in classes]}
+    write_json(arguments.json, report | {"ratios": [ratio.to_json() for ratio in ratios]})
     return 0
 
 
-def scipy_full(volume: Volume, spec: MapSpec) -> NDArray[np.float32]:
-    """Φ as the data loaders of the field compute it: one transform of the whole volume a region."""
-    labels = volume.array
-    classes = spec.labels or tuple(value for value in np.unique(labels).tolist() if value)
-    sampling = volume.header.spacing if spec.units == "mm" else None
-    phi = np.zeros(labels.shape, np.float32)
-    for member in (~np.isin(labels, classes), *(labels == value for value in classes)):
-        distances = ndimage.distance_transform_edt(member, sampling=sampling)
-        phi[member] = (distances.max() - distances)[member]
-    return phi
-
-
 def _arguments() -> argparse.Namespace:
-    cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.maps", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -69,81 +70,50 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--units", default="mm", choices=["voxel", "mm"])
     parser.add_argument(
-        "--threads", type=int, default=cores, help=f"of the numba backend; {cores} if left out"
+        "--threads", type=int, default=cores(), help=f"of the ways that can use them; {cores()} if left out"
     )
     parser.add_argument(
-        "--repeat", type=int, default=3, help="rounds; the fastest of each contender is shown"
+        "--repeat",
+        type=int,
+        default=9,
+        help="rounds; the fastest of each way is shown (default: %(default)s)",
     )
+    parser.add_argument("--sides", type=_numbers, default=growth.SIDES, help="of the cubes, like 64,128")
+    parser.add_argument("--counts", type=_numbers, default=growth.COUNTS, help="of classes, like 1,3,300")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     return parser.parse_args()
 
 
-def _generated_knee(folder: Path) -> Path:
-    labels, affine = phantom.knee(0)
-    path = folder / "generated_knee.nii.gz"
-    phantom.write(path, labels, affine)
-    return path
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(","))
 
 
-def _run(mask: Path, arguments: argparse.Namespace) -> None:
-    header = read_header(mask)
-    spec = MapSpec.parse(arguments.labels, arguments.units)
-    console = Console()
-    with console.status("") as status:
-        timings = race(_contenders(mask, spec, arguments.threads), arguments.repeat, status.update)
-    console.print(_table(f"{mask.name}, {' x '.join(map(str, header.shape))} voxels", header.voxels, timings))
-    if arguments.json is not None:
-        report = {"mask": mask.name, "shape": header.shape, "spec": spec.to_json()}
-        times = {name: asdict(timing) for name, timing in timings.items()}
-        arguments.json.write_text(json.dumps({**report, "contenders": times}, indent=2) + "\n")
+def fitting(ways: Mapping[str, Way], subject: Subject, memory: int) -> dict[str, Way]:
+    """`ways` without MONAI's if that would take more than half of `memory`, in bytes, which is then said.
+
+    It holds a float64 and a byte a voxel for every region at once.
+    """
+    needed = 9 * (len(subject.classes) + 1) * subject.labels.size
+    if needed <= memory / 2:
+        return dict(ways)
+    print(f"left out: {lineup.MONAI}, which needs {needed / 2**30:.0f} GiB of memory")
+    return {name: way for name, way in ways.items() if name != lineup.MONAI}
 
 
-def _contenders(mask: Path, spec: MapSpec, threads: int) -> list[Contender]:
-    counts = sorted({1, threads})
-    return [
-        Contender(name=BASELINE, prepare=_prepare_scipy_full, arguments=(mask, spec)),
-        Contender(name="dmapsvc, scipy", prepare=_prepare_backend, arguments=(mask, spec, "scipy", 1)),
-        *(
-            Contender(
-                name=f"dmapsvc, numba, {count} thread{'s' if count > 1 else ''}",
-                prepare=_prepare_backend,
-                arguments=(mask, spec, "numba", count),
-            )
-            for count in counts
-        ),
-    ]
-
-
-def _prepare_scipy_full(mask: Path, spec: MapSpec) -> Callable[[], object]:
-    volume = read_labels(mask)
-    return lambda: scipy_full(volume, spec)
-
-
-def _prepare_backend(mask: Path, spec: MapSpec, backend: str, threads: int) -> Callable[[], object]:
-    volume = read_labels(mask)
-
-    def work() -> object:
-        return penalty_map(volume.array, volume.header.spacing, spec, backend=backend, threads=threads)
-
-    work()  # compiles, or loads what was compiled before
-    return work
-
-
-def _table(title: str, voxels: int, timings: dict[str, Timing]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for column in ("seconds", "CPU s", "peak MiB", "B/voxel", "times faster"):
-        table.add_column(column, justify="right")
-    for name, timing in timings.items():
-        table.add_row(
-            name,
-            f"{timing.seconds:.3f}",
-            f"{timing.cpu_seconds:.3f}",
-            f"{timing.peak_bytes / 2**20:.0f}",
-            f"{timing.peak_bytes / voxels:.1f}",
-            f"{timings[BASELINE].seconds / timing.seconds:.1f}",
+def _measure_grown(
+    what: str, grown: Sequence[Subject], names: Sequence[str], whole: Measured, arguments: argparse.Namespace
+) -> list[Measured]:
+    """The ways called `names` on each of `grown` that takes them no longer than LONGEST, by their time on
+    `whole`.
+    """
+    ways = lineup.all_ways(arguments.threads)
+    pairs = []
+    for subject in grown:
+        factor = subject.labels.size / whole.subject.labels.size
+        pairs.append(
+            (subject, {name: ways[name] for name in names if whole.seconds(name) * factor <= LONGEST})
         )
-    return table
+    return measure(what, pairs, arguments.repeat, GROWING_PATIENCE)
 
 
 if __name__ == "__main__":
