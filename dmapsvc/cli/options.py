@@ -51,6 +51,17 @@ def parse_spacing(text: str | None) -> Spacing | None:
     return z, y, x
 
 
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """(2, 8) of '2/8'; raises BadInput. Whether there is such a shard, `shard_of` checks."""
+    if text is None:
+        return None
+    try:
+        number, count = map(int, text.split("/"))
+    except ValueError:
+        raise BadInput(f"--shard {text!r}", "wanted I/N, with I from 1 to N", "Like 2/8") from None
+    return number, count
+
+
 def parse_sides(text: str) -> tuple[int, int, int]:
     """(32, 64, 64) of '32,64,64'; raises BadInput."""
     try:

@@ -7,10 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmapsvc.cli.options import Images, Labels, Names, SpacingText, Units, parse_names, parse_spacing
+from dmapsvc.cli.options import (
+    Images,
+    Labels,
+    Names,
+    SpacingText,
+    Units,
+    parse_names,
+    parse_shard,
+    parse_spacing,
+)
 from dmapsvc.cli.output import (
     Meter,
     Notes,
+    plural,
     print_table,
     region_maxima,
     seconds_by_stage,
@@ -55,10 +65,24 @@ def command(
     names: Names = None,
     spacing: SpacingText = None,
     backend: Annotated[
-        str, typer.Option("--backend", help="Distance backend: auto, numba or scipy.")
+        str, typer.Option("--backend", help="Distance backend: auto, cuda, cucim, numba or scipy.")
     ] = "auto",
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of a transform; left out: all cores.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Cases under way at once, as far as memory allows; left out: one more than cores.",
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="I/N", help="Take every N-th case from the I-th on: one of N such processes."
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Supersede cases published from other masks.")
@@ -74,12 +98,18 @@ def command(
 
     \b
         dmapsvc precompute labels/ knees.zarr --images images/ --labels 5,6,7
+
+    As an array job of a cluster, whose nodes share the disk, each task one shard:
+
+    \b
+        #SBATCH --array=1-8
+        dmapsvc precompute labels/ knees.zarr --shard $SLURM_ARRAY_TASK_ID/8
     """
     from dmapsvc.pipeline import precompute
     from dmapsvc.settings import load_settings
 
     spec = MapSpec.parse(labels, units)
-    notes = Notes()
+    notes, under_way = Notes(), UnderWay()
     try:
         with Meter("precompute", None, "cases") as meter:
             summary = precompute(
@@ -93,20 +123,46 @@ def command(
                 threads=threads,
                 replace=replace,
                 memory_budget=load_settings().memory_budget_bytes,
-                on_event=lambda event: _show(meter, event, notes),
+                jobs=jobs,
+                shard=parse_shard(shard),
+                on_event=lambda event: _show(meter, event, notes, under_way),
             )
     except DeviceFailed as error:  # the one that was asked for: nothing ran yet
         raise BadInput(error.found, error.wanted, error.remedy) from None
     _report(out, summary, notes)
-    raise typer.Exit(_exit_code(summary))
+    raise typer.Exit(_exit_code(summary, part=shard is not None))
 
 
-def _show(meter: Meter, event: Event, notes: Notes) -> None:
-    now = _SKIPPED if event.happening == "skipped" else event.stage or event.happening
-    ended = event.happening in ("done", "skipped")
-    meter.show(event.ended + (0.0 if ended else event.fraction), f"{now} {event.case}", total=event.total)
-    if ended:
-        meter.log(f"{event.case}: {now}")
+class UnderWay:
+    """The cases that are under way: how far each is, and in what stage."""
+
+    def __init__(self) -> None:
+        self._fractions: dict[str, float] = {}
+        self._stages: dict[str, str] = {}
+
+    def hear(self, event: Event) -> None:
+        """Take note of an event."""
+        if event.happening == "stage":
+            self._fractions[event.case] = event.fraction
+            self._stages[event.case] = event.stage or ""
+        elif event.happening != "started":
+            self._fractions.pop(event.case, None)
+            self._stages.pop(event.case, None)
+
+    @property
+    def done(self) -> float:
+        """What they come to, in whole cases."""
+        return sum(self._fractions.values())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{stage} {case}" for case, stage in self._stages.items())
+
+
+def _show(meter: Meter, event: Event, notes: Notes, under_way: UnderWay) -> None:
+    under_way.hear(event)
+    meter.show(event.ended + under_way.done, str(under_way), total=event.total)
+    if event.happening in ("done", "skipped"):
+        meter.log(f"{event.case}: {_SKIPPED if event.happening == 'skipped' else event.happening}")
     notes.add(event.case, event.notes)
 
 
@@ -118,7 +174,7 @@ def _report(out: Path, summary: Summary, notes: Notes) -> None:
     records: dict[str, CaseRecord] = {}
     if there:
         dataset = Dataset.open(out)
-        records = {case: dataset.case(case).record for case in there}
+        records = {case: record for case in there if (record := dataset.record(case))}
         distances = f"largest distances ({unit_word(dataset.spec.units)})"
         print_table(
             ("case", "state", "shape z,y,x", distances, "seconds", "backend"),
@@ -128,7 +184,9 @@ def _report(out: Path, summary: Summary, notes: Notes) -> None:
         typer.echo(line, err=True)
     for failure in summary.failed:
         typer.echo(f"error: {failure.problem.detail}", err=True)
-    if there:
+    if summary.done:
+        typer.echo(_pace(summary))
+    if there or not summary.failed:
         counts = f"{len(summary.done)} done, {len(summary.skipped)} {_SKIPPED}, {len(summary.failed)} failed"
         bare = without_labels([region.value for region in record.regions] for record in records.values())
         typer.echo(f"{out}: {counts}{bare}")
@@ -140,9 +198,20 @@ def _row(record: CaseRecord, case: str, done: bool, names: dict[int, str]) -> tu
     return case, state, record.shape, maxima, seconds_by_stage(record.seconds), record.backend
 
 
-def _exit_code(summary: Summary) -> int:
-    """2 for a single mask that cannot be used, as for any bad input; 1 for failures among others."""
+def _pace(summary: Summary) -> str:
+    """'24 cases in 9.6 s: 2.5 cases/s, 118 MB/s of Φ (16 bits a voxel); read 0.40, map 8.50, … s in …'."""
+    cases, rate = plural(len(summary.done), "case"), f"{summary.cases_per_second:.2g} cases/s"
+    size = f"{summary.bytes_per_second / 1e6:.3g} MB/s of Φ (16 bits a voxel)"
+    stages = f"{seconds_by_stage(summary.seconds)} s in {plural(summary.lanes, 'lane')}"
+    return f"{cases} in {summary.wall:.1f} s: {rate}, {size}; {stages}"
+
+
+def _exit_code(summary: Summary, *, part: bool) -> int:
+    """2 for a single mask that cannot be used, as for any bad input; 1 for failures among others.
+
+    `part`: there are others, in other shards.
+    """
     if not summary.failed:
         return 0
-    alone = len(summary.failed) == 1 and not (summary.done or summary.skipped)
+    alone = len(summary.failed) == 1 and not (part or summary.done or summary.skipped)
     return 2 if alone and summary.failed[0].problem.status < 500 else 1

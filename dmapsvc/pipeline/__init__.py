@@ -16,8 +16,10 @@ from dmapsvc.pipeline.case import (
     run_case,
     run_image,
 )
-from dmapsvc.pipeline.folder import CaseFile, find_cases, image_names, unused_images
-from dmapsvc.pipeline.precompute import Event, Failure, Happening, Summary, precompute
+from dmapsvc.pipeline.events import Event, Failure, Happening
+from dmapsvc.pipeline.folder import CaseFile, find_cases, image_names, shard_of, unused_images
+from dmapsvc.pipeline.precompute import precompute
+from dmapsvc.pipeline.summary import Summary
 
 __all__ = [
     "STAGES",
@@ -38,5 +40,6 @@ __all__ = [
     "precompute",
     "run_case",
     "run_image",
+    "shard_of",
     "unused_images",
 ]

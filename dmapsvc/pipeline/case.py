@@ -42,7 +42,11 @@ Progress = Callable[[str, float], None]
 
 
 def bytes_per_voxel(backend: str) -> int:
-    """Memory a run needs for each voxel, with a backend of `maps`; `auto` is taken for numba."""
+    """Memory of the host that a run needs for each voxel, with a backend of `maps`.
+
+    `auto`, cuda and cucim are taken for numba, which takes over what their card cannot. They need less
+    themselves: D stays on the card, and little is staged in pinned memory at once.
+    """
     return _BYTES_PER_VOXEL_SCIPY if backend == "scipy" else _BYTES_PER_VOXEL
 
 

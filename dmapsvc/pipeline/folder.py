@@ -49,6 +49,17 @@ def find_cases(masks: Path | Sequence[Path], images: Path | None = None) -> list
     ]
 
 
+def shard_of(cases: Sequence[CaseFile], shard: tuple[int, int]) -> list[CaseFile]:
+    """The cases of shard I of N: every N-th from the I-th on; all N together are all of them, each once.
+
+    Raises BadInput unless 1 ≤ I ≤ N.
+    """
+    number, count = shard
+    if not 1 <= number <= count:
+        raise BadInput(f"shard {number}/{count}", "wanted I/N, with I from 1 to N", "Like 1/8, 2/8, … 8/8")
+    return list(cases[number - 1 :: count])
+
+
 def unused_images(cases: Sequence[CaseFile], images: Path) -> list[Path]:
     """The image files below `images` that go with none of `cases`."""
     used = {case.image for case in cases}

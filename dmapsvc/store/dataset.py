@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from dmapsvc.spec import MAP_VERSION, MapSpec, Spacing, check_name, map_id
 from dmapsvc.store import layout
 from dmapsvc.store.files import flush_folder, flush_tree, link_tree, read_json, replace_json, write_json
 from dmapsvc.store.grid import check_image_grid
-from dmapsvc.store.reader import Reader, dataset_name, list_cases
+from dmapsvc.store.reader import UNREADABLE, Reader, dataset_name, list_cases, unreadable
 from dmapsvc.store.record import CaseRecord, ImageRecord, affine_rows
 from dmapsvc.store.rules import Wanted, check_allowed, check_spec, check_vacant, same_map, superseded
 from dmapsvc.store.sound import is_sound_array, is_sound_case, is_sound_group
@@ -106,6 +107,19 @@ class Dataset(Reader):
 
     def __contains__(self, case: str) -> bool:
         return (self.path / check_name(case, "case") / layout.NODE).is_file()
+
+    def record(self, case: str) -> CaseRecord | None:
+        """The record of `case`, None if it is not published; reads its one small file and opens no array.
+
+        Raises BadName, Damaged.
+        """
+        try:
+            node = read_json(self.path / check_name(case, "case") / layout.NODE)
+            return CaseRecord.from_json(node["attributes"][layout.KEY])
+        except FileNotFoundError:
+            return None
+        except UNREADABLE as error:
+            raise unreadable(case) from error
 
     def is_sound(self, case: str) -> bool:
         """Whether `case` is published and whole: its metadata are there, and every checksum of every shard is
@@ -238,12 +252,27 @@ class Dataset(Reader):
     def destroy(self) -> None:
         """Remove the dataset with all its cases and held images."""
         with self._staging.lock_dataset():
-            with self._staging.entry() as entry:
-                self._staging.drop_all_held(entry)
-                if self.path.exists():
-                    self.path.rename(entry / GONE)
-                    flush_folder(self.path.parent)
-            self._staging.remove()
+            self._destroy()
+
+    def destroy_unused(self) -> None:
+        """Remove the dataset if it has no case, no held image, and nobody is at work in it."""
+        with self._staging.lock_dataset():
+            if not (self.cases() or self._staging.is_used()):
+                self._destroy()
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """For the block, be at work in the dataset: `destroy_unused` of other processes leaves it alone."""
+        with self._staging.entry():
+            yield
+
+    def _destroy(self) -> None:
+        with self._staging.entry() as entry:
+            self._staging.drop_all_held(entry)
+            if self.path.exists():
+                self.path.rename(entry / GONE)
+                flush_folder(self.path.parent)
+        self._staging.remove()
 
     def _complete(self, entry: Path, case: str, record: CaseRecord) -> None:
         """Give the maps in `entry/new` their record and publish them."""
@@ -322,9 +351,7 @@ class Dataset(Reader):
 
     def _published(self, case: str, *, damaged_is_none: bool = False) -> CaseRecord | None:
         try:
-            return self.case(case).record
-        except NotFound:
-            return None
+            return self.record(case)
         except Damaged:
             if damaged_is_none:
                 return None

@@ -26,6 +26,7 @@ from dmapsvc.store.record import CaseRecord
 from dmapsvc.store.shard import REMEDY
 
 ArrayName = Literal["image", "label", "phi"]
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, BadSpec)  # what parsing bad metadata raises
 _SHARD = re.compile(r"(?P<case>[^/]+)/(?P<array>image|label|phi)/0/c/")
 
 
@@ -137,8 +138,8 @@ class Case:
             raise NotFound(
                 f"case {self.name!r}", "there is none of that name", "`dmapsvc info` lists the cases"
             ) from None
-        except (KeyError, TypeError, ValueError, AttributeError, BadSpec) as error:
-            raise Damaged(f"case {self.name!r}: its metadata cannot be read", remedy=REMEDY) from error
+        except UNREADABLE as error:
+            raise unreadable(self.name) from error
 
 
 def _edition(record: CaseRecord, array: ArrayName) -> tuple[object, ...]:
@@ -184,7 +185,7 @@ class Reader:
             version, spec_hash = int(record["format"]), record["spec_hash"]
         except FileNotFoundError:
             raise NotFound(f"dataset {self.name!r}", "there is none of that name") from None
-        except (KeyError, TypeError, ValueError, AttributeError, BadSpec) as error:
+        except UNREADABLE as error:
             raise Damaged(
                 f"dataset {self.name!r}: its metadata cannot be read", remedy="Is it a dataset of dmapsvc?"
             ) from error
@@ -195,6 +196,11 @@ class Reader:
         if spec.hash != spec_hash:
             raise Damaged(f"dataset {self.name!r}: its spec does not agree with its hash")
         return spec, names
+
+
+def unreadable(case: str) -> Damaged:
+    """The error for a published case whose metadata are not what they should be."""
+    return Damaged(f"case {case!r}: its metadata cannot be read", remedy=REMEDY)
 
 
 def dataset_name(path: Path) -> str:

@@ -108,6 +108,11 @@ class Staging:
             else:
                 self._recover(case)
 
+    def is_used(self) -> bool:
+        """Whether a process works in it, or an image waits in it."""
+        held, work = ([*folder.glob("*")] for folder in (self._root / "held", self._work))
+        return bool(held) or any(map(_is_locked, work))
+
     def drop_all_held(self, entry: Path) -> None:
         """Take every held image into `entry`, to be removed with it. Within `lock_dataset`."""
         if (self._root / "held").exists():
@@ -165,6 +170,20 @@ def _locked(path: Path, operation: int) -> Iterator[None]:
         descriptor = _try_lock(path, operation, os.O_RDWR | os.O_CREAT)
     try:
         yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(folder: Path) -> bool:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
 

@@ -24,7 +24,10 @@ Progress = Callable[[float], None]
 def write_maps(
     folder: Path, record: CaseRecord, label: NDArray[Any], phi: NDArray[np.uint16], progress: Progress
 ) -> None:
-    """Write the groups `label` and `phi` of a case, both (z, y, x), into the new folder `folder`."""
+    """Write the groups `label` and `phi` of a case, both (z, y, x), into the new folder `folder`.
+
+    The files are flushed; the names of the folders are when the case's own metadata are beside them.
+    """
     total, done = 2 * label.size, 0
 
     def advance(voxels: int) -> None:
@@ -37,7 +40,6 @@ def write_maps(
     ome = layout.ome_attributes("phi", 3, record.spacing)
     attributes = layout.phi_attributes(record.quantisation, record.spec)
     _write_group(folder / "phi", ome, phi, attributes, advance)
-    flush_tree(folder)
 
 
 def write_image(folder: Path, record: ImageRecord, image: NDArray[Any]) -> None:

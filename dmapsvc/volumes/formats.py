@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from dmapsvc.errors import BadFile
-from dmapsvc.volumes import dicomseg, metaimage, mgz, nifti, nrrd, numpy
+from dmapsvc.volumes import metaimage, mgz, nifti, nrrd, numpy
 from dmapsvc.volumes.source import Source
 from dmapsvc.volumes.stored import Stored
 from dmapsvc.volumes.volume import Kind
@@ -30,7 +30,7 @@ def _formats(kind: Kind) -> tuple[tuple[Callable[[bytes], bool], Callable[[Sourc
         (lambda head: head.startswith(b"NRRD"), nrrd.open_nrrd, False),
         (lambda head: head.startswith(b"\x93NUMPY"), numpy.open_npy, False),
         (lambda head: head.startswith(b"PK\x03\x04"), partial(numpy.open_npz, kind=kind), False),
-        (lambda head: head[128:132] == b"DICM", dicomseg.open_dicomseg, False),
+        (lambda head: head[128:132] == b"DICM", _open_dicomseg, False),
         (metaimage.is_metaimage, metaimage.open_metaimage, False),
     )
 
@@ -73,6 +73,12 @@ def open_stored(source: Source, kind: Kind) -> Stored:
         _WANTED,
         "Export the mask in one of these formats",
     )
+
+
+def _open_dicomseg(source: Source) -> Stored:
+    from dmapsvc.volumes.dicomseg import open_dicomseg  # pydicom is slow to import, and few files are DICOM
+
+    return open_dicomseg(source)
 
 
 def _describe(head: bytes) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bz2
 import errno
-import gzip
 import io
 import zlib
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
 from dmapsvc.errors import BadFile, DmapsvcError, TooLarge
@@ -205,7 +205,7 @@ def _read_fully(stream: io.BufferedIOBase, size: int) -> bytes:
 
 def _decompressing(file: io.BufferedReader, compression: Compression) -> io.BufferedIOBase:
     if compression == "gzip":
-        return gzip.GzipFile(fileobj=file)
+        return igzip.IGzipFile(fileobj=file, mode="rb")
     if compression == "bzip2":
         return bz2.BZ2File(file)
     if compression == "zlib":

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dmapsvc.cli import main
+from dmapsvc.errors import DeviceFailed
 from tests.cli.cli_run import Run
 from tests.cli.conftest import save_nifti
 
@@ -111,7 +112,8 @@ def test_a_server_that_is_not_there_is_one_line_and_exit_code_1(
 def test_a_backend_that_is_not_there_is_found_before_anything_is_made(
     cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
 ) -> None:
-    monkeypatch.setattr("dmapsvc.maps.backends._fault", lambda name: "ImportError: it is not installed")
+    fault = DeviceFailed("ImportError: it is not installed")
+    monkeypatch.setattr("dmapsvc.maps.backends._fault", lambda name: fault)
     run = cli("precompute", masks, tmp_path / "out.zarr", "--backend", backend)
     assert run.code == 2
     assert f"backend {backend!r}" in run.error

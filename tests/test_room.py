@@ -1,4 +1,4 @@
-"""Memory for jobs, and running alone."""
+"""Memory that is shared, and running alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from dmapsvc.errors import TooLarge
-from dmapsvc.jobs.room import Room
+from dmapsvc.room import Room
 
 
 def never() -> bool:

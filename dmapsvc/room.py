@@ -1,4 +1,7 @@
-"""Room on a worker: how much memory its running jobs may take together, and who runs alone."""
+"""Room in memory: how much of it what runs side by side may take together, and who runs alone.
+
+How much anything needs is not decided here.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _LOOK = 0.2  # seconds between looks at whether one that waits should give up
 
 
 class Room:
-    """Memory for jobs, `budget` bytes. First come, first served: small jobs do not starve a large one."""
+    """Memory to share, `budget` bytes. First come, first served: small ones do not starve a large one."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
@@ -33,7 +36,7 @@ class Room:
             )
 
     @contextmanager
-    def hold(self, size: int, *, alone: bool, give_up: Callable[[], bool]) -> Iterator[bool]:
+    def hold(self, size: int, *, give_up: Callable[[], bool], alone: bool = False) -> Iterator[bool]:
         """Wait for `size` bytes, `alone` until nobody else is inside, and hold them for the block.
 
         Yields False, holding nothing, if `give_up()` was true while it waited.

@@ -1,0 +1,43 @@
+"""What is asked of a dataset as a whole: a record without its case, and whether anybody still uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from numpy.typing import NDArray
+
+from dmapsvc.errors import Damaged
+from dmapsvc.store import Dataset
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Maps
+
+
+def test_the_record_of_a_case_is_had_without_opening_it(dataset: Dataset, maps: Maps) -> None:
+    assert dataset.record("a") is None
+    given = maps.publish(dataset, "a", "a" * 64)
+    assert dataset.record("a") == dataset.case("a").record == given
+    for broken in ("{", "[]", '{"attributes": {}}'):
+        (dataset.path / "a/zarr.json").write_text(broken)
+        with pytest.raises(Damaged, match="case 'a': its metadata cannot be read"):
+            dataset.record("a")
+
+
+def test_a_dataset_is_destroyed_as_unused_only_if_it_is(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> None:
+    def survives() -> bool:
+        dataset.destroy_unused()
+        return dataset.path.exists()
+
+    maps.publish(dataset, "a", "a" * 64)
+    assert survives()
+    dataset.delete("a")
+    add_image(dataset, "held", image)
+    assert survives()
+    dataset.delete("held")
+    with Dataset.open(dataset.path).at_work():
+        assert survives()
+    assert not survives()
