@@ -7,10 +7,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: help demo serve test check format bench bench-maps bench-service bench-codecs clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-gpu test-gpu clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,6 +30,9 @@ serve: $(READY) ## API and one worker on 127.0.0.1:8000, data in ./dmapsvc-data
 test: $(READY) ## all tests that need no GPU
 	@$(PY) -m pytest -q -m 'not gpu'
 
+test-gpu: $(READY) ## the tests that need a GPU, and one of the extras gpu-cu12 and gpu-cu13
+	@$(PY) -m pytest -q -m gpu
+
 check: $(READY) ## format, lint, types, layers
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/ruff check .
@@ -40,10 +43,17 @@ format: $(READY) ## put the code into the project's format
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: bench-maps bench-service bench-codecs ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
+bench: bench-maps bench-precompute bench-service bench-codecs ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
 
-bench-maps: $(READY) ## Φ: numba against SciPy, seconds and peak memory
-	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+bench-maps: $(READY) ## Φ by everything people use for it, and how the time grows; JSON=file keeps the numbers
+	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
+
+bench-precompute: $(READY) ## a folder of masks, against the script people write; DATA=folder with files knee… LABELS=5,6,7
+	@$(PY) -m benchmarks.precompute $(if $(DATA),--data '$(DATA)' $(if $(LABELS),--labels '$(LABELS)')) \
+		$(if $(JSON),--json '$(JSON)')
+
+bench-gpu: $(READY) ## Φ on a GPU: where the time goes, and cuCIM beside it; needs the extra gpu-cu12 or gpu-cu13
+	@$(PY) -m benchmarks.gpu $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
 
 bench-service: $(READY) ## an upload until it is published, against the bare computation
 	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)')

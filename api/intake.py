@@ -123,7 +123,7 @@ class Intake:
 
     def _check_size(self, header: Header, content: Literal["labels", "image"], filename: str) -> None:
         budget = self.settings.memory_budget_bytes
-        check_memory(header, content, budget=budget, backend=self.settings.device, name=filename)
+        check_memory(header, content, budget=budget, backend=self.settings.backend, name=filename)
 
     def _check_grid(
         self, request: Request, header: Header, dataset: Dataset | None, record: CaseRecord | None

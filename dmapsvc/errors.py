@@ -14,6 +14,7 @@
     ├── Busy                503  the queue is full
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
+    │   ├── DeviceMissing   500  it is not there, or what drives it is not installed
     │   ├── DeviceFull      500  its memory does not hold this volume: another backend may do
     │   └── DeviceLost      500  its context is broken: only a new process can use it again
     ├── WorkerDied          500  a job that ended its worker each time it was run
@@ -148,6 +149,10 @@ class Damaged(DmapsvcError):
 
 class DeviceFailed(DmapsvcError):
     """The distance transform could not run on its device."""
+
+
+class DeviceMissing(DeviceFailed):
+    """There is no such device here."""
 
 
 class DeviceFull(DeviceFailed):

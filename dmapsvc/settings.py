@@ -6,15 +6,18 @@ Each is an environment variable `DMAPSVC_<NAME>`.
 from __future__ import annotations
 
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from dmapsvc.errors import BadInput
+
+_DEVICE = re.compile(r"(auto|cuda|cucim)(:[0-9]{1,4})?|numba|scipy")
 
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
@@ -32,7 +35,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
-    device: str = Field("auto", description="Distance backend of a worker: auto, numba or scipy.")
+    device: str = Field(
+        "auto",
+        description="Distance backend of a worker: auto, cuda, cucim, numba or scipy; "
+        "with auto:1, cuda:1 or cucim:1 on GPU 1, counted from 0.",
+    )
     threads: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,
@@ -50,6 +57,26 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
     max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, device: str) -> str:
+        if not _DEVICE.fullmatch(device):
+            raise ValueError(
+                "wanted auto, cuda, cucim, numba or scipy; the first three may name a GPU, as in cuda:1"
+            )
+        return device
+
+    @property
+    def backend(self) -> str:
+        """The distance backend that `device` asks for."""
+        return self.device.partition(":")[0]
+
+    @property
+    def gpu(self) -> int | None:
+        """The GPU that `device` names, from 0 among those that the process may see; None if it names none."""
+        number = self.device.partition(":")[2]
+        return int(number) if number else None
 
     @cached_property
     def memory_budget_bytes(self) -> int:
@@ -89,7 +116,9 @@ def load_settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        raise BadInput(f"DMAPSVC_{name}={first['input']!r}", first["msg"]) from None
+        raise BadInput(
+            f"DMAPSVC_{name}={first['input']!r}", first["msg"].removeprefix("Value error, ")
+        ) from None
 
 
 def _memory_limit() -> int:

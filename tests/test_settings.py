@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from dmapsvc.errors import BadInput
+from dmapsvc.maps import BACKENDS
 from dmapsvc.settings import Settings, load_settings
 
 
@@ -39,6 +40,26 @@ def test_a_port_that_cannot_be_one_is_refused(monkeypatch: pytest.MonkeyPatch, v
     monkeypatch.setenv("DMAPSVC_PORT", value)
     with pytest.raises(BadInput, match=f"DMAPSVC_PORT='{value}'"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("device", "backend", "gpu"),
+    [("auto", "auto", None), ("scipy", "scipy", None), ("cuda:0", "cuda", 0), ("auto:12", "auto", 12)],
+)
+def test_a_device_is_a_backend_and_perhaps_a_gpu(device: str, backend: str, gpu: int | None) -> None:
+    settings = Settings(device=device)
+    assert (settings.backend, settings.gpu) == (backend, gpu)
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "cuda:", "cuda:-1", "cuda:one", "numba:0", "cuda:0 ", "CUDA"])
+def test_a_device_that_is_none_is_refused(device: str) -> None:
+    with pytest.raises(BadInput, match=rf"DMAPSVC_DEVICE='{device}'; wanted auto, cuda, .* as in cuda:1\."):
+        load_settings(device=device)
+
+
+def test_the_devices_are_the_backends() -> None:
+    for backend in BACKENDS:
+        assert Settings(device=backend).backend == backend
 
 
 def test_every_setting_says_what_it_is_for() -> None:

@@ -30,7 +30,10 @@ def _settings() -> Settings:
         description="Runs the jobs of a dmapsvc service. Settings are DMAPSVC_* in the environment.",
     )
     parser.add_argument("--data", type=Path, help="folder of the service (DMAPSVC_DATA)")
-    parser.add_argument("--device", help="distance backend: auto, numba or scipy (DMAPSVC_DEVICE)")
+    parser.add_argument(
+        "--device",
+        help="distance backend: auto, cuda, cucim, numba or scipy, and a GPU, as in cuda:1 (DMAPSVC_DEVICE)",
+    )
     parser.add_argument("--concurrency", type=int, help="jobs side by side (DMAPSVC_CONCURRENCY)")
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     return load_settings(**given)

@@ -10,7 +10,8 @@ import numpy as np
 from dmapsvc.errors import Conflict, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
-from dmapsvc.maps import penalty_map
+from dmapsvc.maps import choose_backend, quantised_map
+from dmapsvc.maps.backends import load_backend
 from dmapsvc.pipeline import memory_needed, run_case, run_image
 from dmapsvc.settings import Settings
 from dmapsvc.store import Dataset
@@ -27,21 +28,19 @@ def memory_of(request: Request, backend: str) -> int:
 
 
 class Cases:
-    """Runs jobs into the store of `settings`, one at a time on the device."""
+    """Runs jobs into the store of `settings`, as many at once on the device as it maps with profit.
+
+    `backend` is the distance backend that a volume meets first; it is compiled or loaded when this is made,
+    before a job needs it. Raises DeviceFailed if the one that was asked for does not work.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._device = threading.Lock()
-
-    def warm_up(self) -> str:
-        """Compile or load the distance backend before the first job needs it; its name.
-
-        Raises DeviceFailed if there is none.
-        """
+        self.backend = choose_backend(settings.backend)
+        self._device = threading.Semaphore(load_backend(self.backend).side_by_side)
         labels = np.zeros((4, 4, 4), np.uint8)
         labels[1:3, 1:3, 1:3] = 1
-        settings = self._settings
-        return penalty_map(labels, backend=settings.device, threads=settings.threads).backend
+        quantised_map(labels, backend=settings.backend, threads=settings.threads)
 
     def run(self, run: Run) -> Outcome:
         """Publish what `run` asks for.
@@ -77,7 +76,7 @@ class Cases:
             filename=request.filename,
             sha256=request.sha256,
             spacing=request.spacing,
-            backend=self._settings.device,
+            backend=self._settings.backend,
             threads=self._settings.threads,
             revision=run.revision,
             replace=request.replace,

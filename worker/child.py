@@ -13,10 +13,15 @@ import sys
 import threading
 import time
 from functools import partial
+from typing import TYPE_CHECKING
 
-from dmapsvc.errors import DmapsvcError
+from dmapsvc.errors import DeviceFull, DeviceLost, DmapsvcError
 from dmapsvc.settings import Settings
+from worker.gpu import take_gpu
 from worker.supervisor import CANNOT_START, start_logging
+
+if TYPE_CHECKING:
+    from dmapsvc.jobs.executor import Executor
 
 _ABANDONED = 10.0  # seconds from the parent's word to the end, whatever still runs
 
@@ -40,24 +45,33 @@ def main() -> None:
 
 
 def _serve(settings: Settings, stop: threading.Event) -> int:
-    # Imported here, not above, so that a signal during these slow imports is ignored already.
-    from dmapsvc.jobs.executor import Executor
-    from worker.cases import Cases, memory_of
-
-    cases = Cases(settings)
     try:
-        backend = cases.warm_up()
-        executor = Executor(settings, cases.run, memory=partial(memory_of, backend=backend))
+        take_gpu(settings)
+        executor = _prepare(settings)
+    except (DeviceFull, DeviceLost) as error:  # a process that is started later may find it mended
+        _log.error("%s", error)
+        return 1
     except DmapsvcError as error:
         print(f"worker: {error}", file=sys.stderr)
         return CANNOT_START
-    _log.info("ready: backend %s, %d jobs side by side", backend, settings.concurrency)
     try:
         executor.serve(stop)
     except DmapsvcError as error:
         _log.error("%s", error)
         return 1
     return 0
+
+
+def _prepare(settings: Settings) -> Executor:
+    # Imported here, not above: a signal during these slow imports is ignored already, and CuPy, which zarr
+    # imports where it is installed, sees the GPU that was taken.
+    from dmapsvc.jobs.executor import Executor
+    from worker.cases import Cases, memory_of
+
+    cases = Cases(settings)
+    executor = Executor(settings, cases.run, memory=partial(memory_of, backend=cases.backend))
+    _log.info("ready: backend %s, %d jobs side by side", cases.backend, settings.concurrency)
+    return executor
 
 
 def _stop_with_parent() -> threading.Event:

@@ -16,15 +16,15 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import error as engine_error
 
-from dmapsvc.errors import BadFile, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
+from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
 from dmapsvc.jobs.record import Request
 from dmapsvc.jobs.recovery import release_claims, requeue_lost, sweep_spool, take_over_dead
-from dmapsvc.jobs.room import Room
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
+from dmapsvc.room import Room
 from dmapsvc.settings import Settings
 
 Work = Callable[[Run], Outcome]
@@ -49,6 +49,7 @@ class Executor:
         self._memory = memory
         self._room = Room(settings.memory_budget_bytes)
         self._stopping = threading.Event()
+        self._lost: DeviceLost | None = None
         self._engine = open_database(settings)
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
@@ -58,15 +59,16 @@ class Executor:
     def serve(self, stop: threading.Event) -> None:
         """Run until `stop` is set; what runs then goes back to the queue.
 
-        Raises WorkerDied if this worker's lock is lost. The process must end with `os._exit` afterwards:
-        threads of the engine are left waiting.
+        Raises WorkerDied if this worker's lock is lost, and DeviceLost if its device is, with the runs
+        back in the queue. The process must end with `os._exit` afterwards: threads of the engine are left
+        waiting.
         """
         lock = take_lock(self._ledger.executor, self._engine, self._settings.locks)
         assert lock is not None, "an executor's id is its own"
         self._register_queue()
         engine = self._launch()
         sweep_spool(self._ledger, self._settings.spool)
-        while True:
+        while self._lost is None:
             self._sweep()
             if stop.wait(_SWEEP):
                 break
@@ -74,6 +76,8 @@ class Executor:
                 raise WorkerDied("the database has lost this worker's lock", remedy="It is started again")
         self._hand_back(engine)
         lock.release()
+        if self._lost is not None:
+            raise self._lost
 
     def _sweep(self) -> None:
         try:
@@ -180,6 +184,10 @@ class Executor:
             if self._ledger.superseded(run.name, error.problem):
                 remove_uploads(self._settings.spool, [request.spool])
             _log.info("cancelled %s", about)
+        except DeviceLost as error:
+            _log.error("lost the device in %s: %s", about, error)
+            self._lose(run, error)
+            raise HandedBack from None
         except DmapsvcError as error:
             _log.warning("failed %s: %s", about, error)
             if error.permanent:
@@ -193,6 +201,12 @@ class Executor:
                 remove_uploads(self._settings.spool, [request.spool])
             _log.info("done %s in %.2f s", about, time.monotonic() - start)
         return None
+
+    def _lose(self, run: Run, error: DeviceLost) -> None:
+        """Count the loss against the run, and stop: nothing more can run on the device in this process."""
+        self._stopping.set()
+        self._ledger.lost(run.name, error.problem, self._settings.attempts)
+        self._lost = error
 
     def _fail(self, run: Run, problem: Problem, *, keep_upload: bool) -> None:
         if self._ledger.failed(run.name, problem, keep_upload=keep_upload) and not keep_upload:

@@ -112,6 +112,24 @@ class Ledger:
         asked = self._end(run, State.CANCELLED, {}, condition=runs.c.stopping)
         return asked or self._end(run, State.CANCELLED, why)
 
+    def lost(self, run: str, problem: Problem, attempts: int) -> bool:
+        """Take a run that broke this worker's device, as from a worker that died: see `bury`.
+
+        It fails with `problem`, and keeps its upload. False if it is no longer this worker's.
+        """
+        mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
+
+        def lose() -> bool:
+            with writing(self._engine) as connection:
+                row = connection.execute(sa.select(runs).where(runs.c.run == run, mine)).one_or_none()
+                if row is None:
+                    return False
+                values = _after_death(row, attempts, problem)
+                connection.execute(sa.update(runs).where(runs.c.seq == row.seq).values(values))
+                return True
+
+        return self._patiently(lose)
+
     def hand_back(self) -> int:
         """Put this worker's running runs back into the queue, none the worse for it; how many."""
         return self._patiently(self._hand_back)
@@ -197,7 +215,8 @@ def _is_poison(row: Row, attempts: int) -> bool:
     return bool(row.alone) and row.deaths + 1 >= attempts
 
 
-def _after_death(row: Row, attempts: int) -> dict[str, Any]:
+def _after_death(row: Row, attempts: int, problem: Problem | None = None) -> dict[str, Any]:
+    """What becomes of a run whose worker died, by a `problem` that a retry may mend if it is known."""
     if row.stopping:
         return _cancelled_now()
     deaths = row.deaths + bool(row.alone)
@@ -207,9 +226,9 @@ def _after_death(row: Row, attempts: int) -> dict[str, Any]:
         "state": State.FAILED,
         "executor": None,
         "ended": time.time(),
-        "spool": None,
+        "spool": None if problem is None else row.spool,
         "deaths": deaths,
-        "problem": dataclasses.asdict(_worker_died(row, deaths).problem),
+        "problem": dataclasses.asdict(problem or _worker_died(row, deaths).problem),
     }
 
 

@@ -34,7 +34,7 @@ runs = sa.Table(
     sa.Column("stopping", sa.Boolean, nullable=False, default=False),  # was cancelled while it ran
     sa.Column("executor", sa.Text, nullable=True),  # whoever has it, while it runs
     sa.Column("alone", sa.Boolean, nullable=False, default=False),  # was interrupted: runs without neighbours
-    sa.Column("deaths", sa.Integer, nullable=False, default=0),  # of its worker, while it ran alone
+    sa.Column("deaths", sa.Integer, nullable=False, default=0),  # of its worker or GPU, while it ran alone
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("stage", sa.Text, nullable=True),
     sa.Column("percent", sa.Float, nullable=False, default=0.0),

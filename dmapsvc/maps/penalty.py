@@ -6,8 +6,9 @@ Distances come from a backend. What Φ is, and what a volume without any boundar
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,9 @@ from dmapsvc.maps.distances import Distances
 from dmapsvc.maps.regions import RegionMap, region_map
 from dmapsvc.quantised import QuantisedMap
 from dmapsvc.region import Region, Scale
-from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, MapSpec, Spacing, is_side, quantisation
+from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, MapSpec, Quantisation, Spacing, is_side, quantisation
 
+_T = TypeVar("_T")
 _VOXEL: Spacing = (1.0, 1.0, 1.0)
 
 
@@ -77,16 +79,15 @@ def penalty_map(
     (`is_side`), BadInput for less than one thread, DeviceFailed if the backend does not exist or does not
     work here.
     """
-    measured = _measure(labels, spacing, spec, backend, threads)
-    distances, shape = measured.distances, measured.region_map.labels.shape
+    mapped = _map(labels, spacing, spec, backend, threads, _phi)
     return PenaltyMap(
-        values=np.zeros(shape, np.float32) if distances is None else distances.phi(),
-        regions=measured.regions,
-        absent=measured.absent,
+        values=mapped.taken,
+        regions=mapped.regions,
+        absent=mapped.absent,
         spec=spec,
-        backend=measured.backend,
-        notes=measured.notes,
-        region_map=measured.region_map,
+        backend=mapped.backend,
+        notes=mapped.notes,
+        region_map=mapped.region_map,
     )
 
 
@@ -103,28 +104,26 @@ def quantised_map(
     Inversion and quantisation are one pass, so that no float32 Φ is ever made. Parameters and errors as for
     `penalty_map`.
     """
-    measured = _measure(labels, spacing, spec, backend, threads)
-    distances, shape = measured.distances, measured.region_map.labels.shape
-    step = quantisation(max(region.maximum for region in measured.regions), measured.sampling)
+    mapped = _map(labels, spacing, spec, backend, threads, _quantised)
+    values, step = mapped.taken
     return QuantisedMap(
-        values=np.zeros(shape, np.uint16) if distances is None else distances.quantised(step),
+        values=values,
         quantisation=step,
-        regions=measured.regions,
-        absent=measured.absent,
+        regions=mapped.regions,
+        absent=mapped.absent,
         spec=spec,
-        backend=measured.backend,
-        notes=measured.notes,
+        backend=mapped.backend,
+        notes=mapped.notes,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """A label map with its distances; None for a volume of one region, which has none."""
+class _Mapped(Generic[_T]):
+    """The regions of a label map and what was taken of their distances."""
 
     region_map: RegionMap
     regions: tuple[Region, ...]
-    distances: Distances | None
-    sampling: Spacing
+    taken: _T
     backend: str
     notes: tuple[str, ...] = ()
 
@@ -134,30 +133,61 @@ class _Measured:
         return tuple(label for label, count in there if label and not count)
 
 
-def _measure(
-    labels: NDArray[Any], spacing: Spacing | None, spec: MapSpec, backend: str, threads: int | None
-) -> _Measured:
+def _phi(distances: Distances, sampling: Spacing) -> NDArray[np.float32]:
+    return distances.phi()
+
+
+def _quantised(distances: Distances, sampling: Spacing) -> tuple[NDArray[np.uint16], Quantisation]:
+    step = quantisation(float(distances.maxima.max()), sampling)
+    return distances.quantised(step), step
+
+
+def _map(
+    labels: NDArray[Any],
+    spacing: Spacing | None,
+    spec: MapSpec,
+    backend: str,
+    threads: int | None,
+    take: Callable[[Distances, Spacing], _T],
+) -> _Mapped[_T]:
+    """Measure the distances and take of them what is wanted, of zeros where there is no boundary."""
     if threads is not None and threads < 1:
         raise BadInput(f"{threads} threads", "at least 1 is wanted")
     sampling = _VOXEL if spec.units == "voxel" else _checked_spacing(spacing)
     regions = region_map(labels, spec)
     if len(regions.present) == 1:
-        return _Measured(
+        return _Mapped(
             region_map=regions,
             regions=(_whole(regions),),
-            distances=None,
-            sampling=sampling,
+            taken=take(_NoBoundary(regions), sampling),
             backend=choose_backend(backend),
         )
-    name, distances, notes = measure(regions, sampling, backend, threads or len(os.sched_getaffinity(0)))
-    return _Measured(
+    threads = threads or len(os.sched_getaffinity(0))
+    measured = measure(regions, sampling, backend, threads, lambda distances: take(distances, sampling))
+    return _Mapped(
         region_map=regions,
-        regions=tuple(_region(regions, distances, index) for index in regions.present),
-        distances=distances,
-        sampling=sampling,
-        backend=name,
-        notes=notes,
+        regions=tuple(_region(regions, measured.distances, index) for index in regions.present),
+        taken=measured.taken,
+        backend=measured.backend,
+        notes=measured.notes,
     )
+
+
+class _NoBoundary:
+    """Distances in a volume of one region: 0, and Φ with them; see `distances.Distances`."""
+
+    def __init__(self, regions: RegionMap) -> None:
+        self._shape = regions.labels.shape
+        self.maxima = self.sums = np.zeros(len(regions.values))
+
+    def values(self) -> NDArray[np.float32]:
+        return np.zeros(self._shape, np.float32)
+
+    def phi(self) -> NDArray[np.float32]:
+        return np.zeros(self._shape, np.float32)
+
+    def quantised(self, step: Quantisation) -> NDArray[np.uint16]:
+        return np.zeros(self._shape, np.uint16)
 
 
 def _checked_spacing(spacing: Spacing | None) -> Spacing:

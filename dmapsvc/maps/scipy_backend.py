@@ -1,7 +1,6 @@
-"""Distances by SciPy, a region at a time: the oracle of faster backends, and the fallback.
+"""Distances by SciPy, a region at a time in its own box: the oracle of faster backends, and the fallback.
 
-A region is transformed within its bounding box widened by one voxel, which is exact: the nearest voxel of
-another region never lies further out. Without the extra voxel it would be wrong.
+Nothing here is fast; what a box must hold is in `boxes`.
 """
 
 from __future__ import annotations
@@ -12,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dmapsvc.maps.boxes import WHOLE, widened
 from dmapsvc.maps.regions import RegionMap
 from dmapsvc.quantised import quantise
 from dmapsvc.spec import Quantisation, Spacing
 
 side_by_side = 1
-
-_WHOLE = (slice(None), slice(None), slice(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +54,9 @@ def measure(regions: RegionMap, sampling: Spacing, threads: int) -> HostDistance
     values = np.empty(indices.shape, np.float32)
     maxima = np.zeros(len(regions.values))
     sums = np.zeros(len(regions.values))
-    boxes = [_WHOLE, *ndimage.find_objects(indices, max_label=len(regions.values) - 1)]
+    found = ndimage.find_objects(indices, max_label=len(regions.values) - 1)
     for index in regions.present:
-        box = _widened(boxes[index])
+        box = widened(found[index - 1]) if index else WHOLE
         member = indices[box] == index
         inside = ndimage.distance_transform_edt(member, sampling=sampling)[member].astype(np.float32)
         values[box][member] = inside
@@ -74,9 +72,3 @@ def refusal(regions: RegionMap) -> str | None:
 
 def mend() -> None:
     """Nothing here can be made anew; see `Backend.mend`."""
-
-
-def _widened(box: tuple[slice, ...]) -> tuple[slice, ...]:
-    if box is _WHOLE:
-        return box
-    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)

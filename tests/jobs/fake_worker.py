@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dmapsvc.errors import BadLabels, NotFound, Superseded
+from dmapsvc.errors import BadLabels, DeviceLost, NotFound, Superseded
 from dmapsvc.jobs.executor import Executor
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.settings import Settings
@@ -37,6 +37,8 @@ class Fake:
             "once": self._broken_once,
             "poison": self._poison,
             "deleted": self._deleted,
+            "lost": self._lost,
+            "lost-once": self._lost_once,
         }
 
     def __call__(self, run: Run) -> Outcome:
@@ -81,6 +83,13 @@ class Fake:
         time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
 
+    def _lost(self, run: Run) -> None:
+        raise DeviceLost("the GPU's context broke: error 700")
+
+    def _lost_once(self, run: Run) -> None:
+        if len((self._seen / f"{run.request.case}.begun").read_text().splitlines()) == 1:
+            self._lost(run)
+
     def _deleted(self, run: Run) -> None:
         raise NotFound("dataset 'knees'", "it was deleted")
 
@@ -97,7 +106,10 @@ def main() -> None:
         sa.event.listen(sa.Engine, "before_cursor_execute", _hiccups(seen / "hiccups"))
     executor = Executor(settings, Fake(seen), memory=lambda request: request.bytes)
     (seen / "ready").touch()
-    executor.serve(stop)
+    try:
+        executor.serve(stop)
+    except DeviceLost:
+        os._exit(3)
     os._exit(0)
 
 

@@ -41,6 +41,7 @@ def late_words(ledger: Ledger, job: Job) -> list[bool]:
         ledger.done(run, {}),
         ledger.superseded(run, problem),
         ledger.failed(run, problem, keep_upload=False),
+        ledger.lost(run, problem, attempts=1),
     ]
 
 
@@ -50,10 +51,10 @@ def test_a_late_word_changes_nothing(jobs: Jobs, settings: Settings, database: s
     assert old.begin(f"{job.id}.1")
     assert old.wanted(f"{job.id}.1")
     assert not new.bury("old", attempts=3)
-    assert late_words(old, job) == [False] * 5
+    assert late_words(old, job) == [False] * 6
     assert jobs.get(job.id).state is State.QUEUED
     assert new.begin(f"{job.id}.1")
-    assert late_words(old, job) == [False] * 5
+    assert late_words(old, job) == [False] * 6
     assert jobs.get(job.id).state is State.RUNNING
     assert new.done(f"{job.id}.1", {})
     assert jobs.get(job.id).state is State.DONE

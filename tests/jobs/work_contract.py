@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from dbos import DBOSClient
 
-from dmapsvc.errors import BadLabels, Conflict, NotFound
+from dmapsvc.errors import BadLabels, Conflict, DeviceLost, NotFound
 from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.jobs.database import APPLICATION, SERIALIZER, open_database
 from dmapsvc.jobs.engine import Jobs
@@ -304,6 +304,36 @@ class DeathContract:
         begun = lines(settings, "poison.begun")
         assert begun[1:] == ["poison"] * settings.attempts
         assert not uploads(settings)
+
+    def test_a_lost_device_ends_the_worker_and_the_next_does_the_job(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        with worker(settings) as running:
+            neighbour, _ = jobs.submit(request(settings, "neighbour", behaviour="held"))
+            under_way(jobs, neighbour)
+            lost, _ = jobs.submit(request(settings, "lost", behaviour="lost-once"))
+            assert running.process.wait(PATIENCE) == 3
+            assert {jobs.get(job.id).state for job in (neighbour, lost)} == {State.QUEUED}
+            release(settings, "neighbour")
+            running.restart_whenever_dead(lambda: not jobs.list(state=State.QUEUED).jobs)
+            assert {ended(jobs, job).state for job in (neighbour, lost)} == {State.DONE}
+        assert {jobs.get(job.id).attempts for job in (neighbour, lost)} == {2}
+        assert lines(settings, "lost.begun")[1:] == ["lost"]  # alone
+
+    def test_a_job_that_loses_every_device_fails_with_that_reason(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        with worker(settings) as running:
+            lost, _ = jobs.submit(request(settings, "lost", behaviour="lost"))
+            later, _ = jobs.submit(request(settings, "later"))
+            running.restart_whenever_dead(lambda: not jobs.get(lost.id).state.live)
+            running.restart_whenever_dead(lambda: not jobs.get(later.id).state.live)
+            assert ended(jobs, later).state is State.DONE
+        now = jobs.get(lost.id)
+        assert now.state is State.FAILED
+        assert now.problem == DeviceLost("the GPU's context broke: error 700").problem
+        assert now.attempts == 1 + settings.attempts  # the first loss was not while it was alone
+        assert jobs.retry(lost.id).state is State.QUEUED
 
     def test_a_job_cancelled_while_its_worker_was_dead_stays_cancelled(
         self, jobs: Jobs, settings: Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,16 @@ from dmapsvc.errors import BadInput, BadLabels, BadSpec, DeviceFailed
 from dmapsvc.maps import BACKENDS
 from dmapsvc.region import SCALES, Region
 from dmapsvc.spec import MapSpec, Spacing, Units
+from tests.maps.fake_card import fake_card
 from tests.maps.reference import VOXEL, ellipsoids, full_volumes, label_volumes, spacings
 
 MM = MapSpec(units="mm")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def card() -> Iterator[None]:
+    with fake_card():
+        yield
 
 
 def test_a_case_worked_by_hand() -> None:
@@ -215,4 +223,4 @@ def test_no_threads() -> None:
 def test_the_backend_is_named() -> None:
     labels = np.array([[[0, 1]]])
     assert penalty_map(labels, backend="scipy").backend == "scipy"
-    assert penalty_map(labels).backend == "numba"
+    assert penalty_map(labels).backend == "cuda"

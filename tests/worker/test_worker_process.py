@@ -2,91 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from demo.service import PATIENCE, ROOT, Service
-from dmapsvc.jobs import Kind, Request, State
+from dmapsvc.jobs import Kind, State
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset, check
-
-SPEC = MapSpec(labels=(3,))
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    settings = Settings(data=tmp_path)
-    settings.spool.mkdir()
-    settings.store.mkdir()
-    Dataset.create(settings.store / "knees.zarr", SPEC, staging=settings.staging / "knees")
-    return settings
-
-
-@pytest.fixture
-def jobs(settings: Settings) -> Iterator[Jobs]:
-    with Jobs(settings) as jobs:
-        yield jobs
+from dmapsvc.store import check
+from tests.worker.uploads import cube, dataset, eventually, request
 
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[Service]:
-    with Service(settings.data, parts=("worker",), poll_seconds=0.02, attempts=2) as service:
+    with Service(settings.data, parts=("worker",), poll_seconds=0.02, attempts=2, device="numba") as service:
         yield service
-
-
-def cube(side: int) -> NDArray[np.uint8]:
-    """A volume with a box of label 3 in it."""
-    volume = np.zeros((side, side, side), np.uint8)
-    volume[side // 4 : side // 2, side // 4 : side // 2, side // 3 :] = 3
-    return volume
-
-
-def request(
-    settings: Settings, array: NDArray[Any], case: str = "a", *, kind: Kind = Kind.MASK, spec: MapSpec = SPEC
-) -> Request:
-    """An upload of `array` as a NumPy file."""
-    spool = uuid.uuid4().hex
-    with (settings.spool / spool).open("wb") as file:
-        np.save(file, array)
-    return Request(
-        kind=kind,
-        dataset="knees",
-        case=case,
-        sha256=hashlib.sha256((settings.spool / spool).read_bytes()).hexdigest(),
-        spool=spool,
-        filename="knee.npy",
-        spec=spec,
-        shape=(array.shape[0], array.shape[1], array.shape[2]),
-        affine=None,
-        spacing=None,
-        bytes=array.nbytes,
-        replace=False,
-    )
-
-
-def dataset(settings: Settings) -> Dataset:
-    return Dataset.open(settings.store / "knees.zarr", staging=settings.staging / "knees")
-
-
-def eventually(look: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not look():
-        assert time.monotonic() < end, "it never came true"
-        time.sleep(0.01)
 
 
 def test_masks_and_images_are_published_and_bad_ones_fail(
@@ -166,7 +104,8 @@ def test_a_child_that_dies_is_started_again_and_one_without_a_parent_ends(
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
     [
-        ("DEVICE", "abacus", "abacus"),
+        ("DEVICE", "abacus", "'abacus'; wanted auto, cuda, cucim, numba or scipy"),
+        ("DEVICE", "numba:1", "as in cuda:1"),
         ("ATTEMPTS", "0", "DMAPSVC_ATTEMPTS"),
     ],
 )

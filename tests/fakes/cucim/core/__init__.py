@@ -1,0 +1,1 @@
+"""See `operations/morphology.py`."""

@@ -1,0 +1,1 @@
+"""See `morphology.py`."""

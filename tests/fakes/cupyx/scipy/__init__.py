@@ -1,0 +1,1 @@
+"""See `ndimage.py`."""
