@@ -83,6 +83,8 @@ def _check_array(labels: NDArray[Any]) -> None:
 
 def _count_voxels(flat: NDArray[Any]) -> Counter[int]:
     """Voxels by value; raises BadLabels at the first chunk that holds no labels."""
+    if flat.dtype in (np.uint8, np.uint16):
+        return _count_all_values(flat)
     voxels: Counter[int] = Counter()
     for start in range(0, flat.size, _CHUNK):
         values, lengths = _runs(flat[start : start + _CHUNK])
@@ -92,6 +94,16 @@ def _count_voxels(flat: NDArray[Any]) -> Counter[int]:
         voxels.update(dict(zip(distinct.tolist(), counts.tolist(), strict=True)))
         _check_distinct(len(voxels) - (0 in voxels))
     return voxels
+
+
+def _count_all_values(flat: NDArray[Any]) -> Counter[int]:
+    """The same where every value is a label and the values are few: no sorting."""
+    size = np.iinfo(flat.dtype).max + 1
+    counts = np.zeros(size, np.int64)
+    for start in range(0, flat.size, _CHUNK):
+        values, lengths = _runs(flat[start : start + _CHUNK])
+        counts += np.bincount(values, lengths, size).astype(np.int64)
+    return Counter({int(label): int(counts[label]) for label in np.flatnonzero(counts)})
 
 
 def _check_values(least: int, largest: int) -> None:

@@ -79,19 +79,42 @@ def test_without_any_cache_the_code_is_compiled_all_the_same(read_only: Path, tm
 import numpy
 from dmapsvc.maps import kernels
 values = numpy.ones((1, 1, 2), numpy.float32)
-labels, table = numpy.array([[[0, 1]]], numpy.uint8), numpy.arange(256, dtype=numpy.uint8)
-kernels.invert_planes(labels, table, values, numpy.array([3, 5], numpy.float32), 0, 1)
+levels = numpy.array([3, 5], numpy.float32)
+kernels.invert_planes(numpy.array([[[0, 1]]], numpy.uint8), levels, values, 0, 1)
 print(*values.ravel())
 """
     assert run(read_only, code, caches) == ["2.0", "4.0"]
 
 
+MAP_OF_EACH_TYPE = """
+import numpy
+from dmapsvc.maps import penalty_map
+for labels in (numpy.uint8, numpy.uint16):
+    print(*penalty_map(numpy.array([[[0, 0, 0, 7]]], labels), backend="numba").values.ravel())
+"""
+
+
 def test_code_that_is_cut_off_on_disk_is_compiled_anew(read_only: Path, tmp_path: Path) -> None:
     caches = tmp_path / "caches"
-    code = "import dmapsvc.maps as maps; print(maps.choose_backend())"
-    assert run(read_only, code, caches) == ["numba"]
+    expected = run(read_only, MAP_OF_EACH_TYPE, caches)
     cut_off = [*caches.rglob("*.nbc"), *caches.rglob("*.nbi")]
     for file in cut_off:
         os.truncate(file, file.stat().st_size // 2)
     assert cut_off
-    assert run(read_only, code, caches) == ["numba"]
+    assert run(read_only, MAP_OF_EACH_TYPE, caches) == expected
+
+
+def test_code_on_disk_is_forgotten_when_any_of_the_sources_changes(read_only: Path, tmp_path: Path) -> None:
+    caches = tmp_path / "caches"
+    code = """
+import numpy
+from dmapsvc.maps import kernels
+labels, levels = numpy.zeros((1, 1, 1), numpy.uint8), numpy.zeros(1, numpy.float32)
+kernels.invert_planes(labels, levels, numpy.zeros((1, 1, 1), numpy.float32), 0, 1)
+print(*kernels.invert_planes.stats.cache_hits.values())
+"""
+    assert run(read_only, code, caches) == []
+    assert run(read_only, code, caches) == ["1"]
+    with (read_only / "dmapsvc" / "maps" / "vectors.py").open("a") as source:
+        source.write("# changed")
+    assert run(read_only, code, caches) == []
