@@ -11,7 +11,7 @@ import numpy as np
 from dmapsvc.maps.compiling import compiled, inlined
 from dmapsvc.maps.envelope import UNREACHED
 from dmapsvc.maps.tiles import fetch, fetch_regions, put, transform
-from dmapsvc.maps.vectors import LINES, every, largest, load, root, spread, store, total, widened
+from dmapsvc.maps.vectors import LINES, every, load, root, spread, store, widened
 
 
 @compiled
@@ -99,23 +99,28 @@ def transform_columns(labels, table, weight, out, tile, first, stop, maxima, sum
 
 @inlined
 def _finish(tile, out, column, maxima, sums):  # type: ignore[no-untyped-def]
-    """Distances of a tile into `out`; maxima and sums line by line, as long as it goes on in one region."""
-    regions, lowest, squares = tile.regions, tile.lowest, tile.squares
-    region = regions[0, 0]
-    maximum, amount = spread(np.float32(0)), spread(0.0)
+    """Distances of a tile into `out`; maxima and sums of each line, counted where its region ends."""
+    regions, lowest, squares, maximum, amount = (
+        tile.regions,
+        tile.lowest,
+        tile.squares,
+        tile.maximum,
+        tile.sum,
+    )
+    store(maximum, 0, 0, spread(np.float32(0)))
+    store(amount, 0, 0, spread(0.0))
     for p in range(len(out)):
+        if p > 0 and not every(load(regions, p, 0) == load(regions, p - 1, 0)):
+            for i in range(LINES):
+                if regions[p, i] != regions[p - 1, i]:
+                    _count(regions[p - 1, i], maximum[0, i], amount[0, i], maxima, sums)
+                    maximum[0, i] = amount[0, i] = 0
         distances = root(min(load(lowest, p, 0), load(squares, p, 0)))
         store(out, p, column, distances)
-        if every(load(regions, p, 0) == spread(region)):
-            maximum = max(maximum, distances)
-            amount = amount + widened(distances)
-        else:
-            _count(region, largest(maximum), total(amount), maxima, sums)
-            maximum, amount = spread(np.float32(0)), spread(0.0)
-            for i in range(LINES):
-                region, distance = regions[p, i], out[p, column + i]
-                _count(region, distance, distance, maxima, sums)
-    _count(region, largest(maximum), total(amount), maxima, sums)
+        store(maximum, 0, 0, max(load(maximum, 0, 0), distances))
+        store(amount, 0, 0, load(amount, 0, 0) + widened(distances))
+    for i in range(LINES):
+        _count(regions[len(out) - 1, i], maximum[0, i], amount[0, i], maxima, sums)
 
 
 @inlined

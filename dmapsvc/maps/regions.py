@@ -98,11 +98,11 @@ def _count_voxels(flat: NDArray[Any]) -> Counter[int]:
 
 def _count_all_values(flat: NDArray[Any]) -> Counter[int]:
     """The same where every value is a label and the values are few: no sorting."""
-    size = np.iinfo(flat.dtype).max + 1
-    counts = np.zeros(size, np.int64)
+    counts = np.zeros(np.iinfo(flat.dtype).max + 1, np.int64)
     for start in range(0, flat.size, _CHUNK):
         values, lengths = _runs(flat[start : start + _CHUNK])
-        counts += np.bincount(values, lengths, size).astype(np.int64)
+        found = np.bincount(values, lengths).astype(np.int64)
+        counts[: found.size] += found
     return Counter({int(label): int(counts[label]) for label in np.flatnonzero(counts)})
 
 

@@ -17,11 +17,12 @@ from dmapsvc.maps.vectors import LINES, choose, every, load, spread, store
 
 
 class Tile(NamedTuple):
-    """Arrays of (size, LINES) but the last two, which are (size + 1). Compiled code takes it as it is.
+    """Arrays of (size, LINES), where nothing else is said. Compiled code takes it as it is.
 
     `regions`: region indices. `heights`: squared distances by the axes that are done. `squares`: squared
     distances along the line, to its nearest voxel of another region. `lowest`: what the heights
-    contribute to the result. `nearest` and `farthest`: for `lower_envelope`.
+    contribute to the result. `nearest` and `farthest`, (size + 1): for `lower_envelope`. `maximum` and
+    `sum`, (1, LINES): of a line's distances.
     """
 
     regions: NDArray[np.uint16]
@@ -30,6 +31,8 @@ class Tile(NamedTuple):
     lowest: NDArray[np.float32]
     nearest: NDArray[np.int64]
     farthest: NDArray[np.int64]
+    maximum: NDArray[np.float32]
+    sum: NDArray[np.float64]
 
 
 def new_tile(size: int) -> Tile:
@@ -41,6 +44,8 @@ def new_tile(size: int) -> Tile:
         lowest=np.empty((size, LINES), np.float32),
         nearest=np.empty(size + 1, np.int64),
         farthest=np.empty(size + 1, np.int64),
+        maximum=np.empty((1, LINES), np.float32),
+        sum=np.empty((1, LINES), np.float64),
     )
 
 
@@ -61,9 +66,10 @@ def fetch(sheet, column, rows):  # type: ignore[no-untyped-def]
 def fetch_regions(labels, table, column, rows):  # type: ignore[no-untyped-def]
     """rows[p, i] = table[labels[p, column + i]]; beyond the sheet its last column again."""
     width = labels.shape[1]
+    whole = column + LINES <= width
     for p in range(len(rows)):
-        if column + LINES <= width and every(load(labels, p, column) == spread(labels[p, column])):
-            store(rows, p, 0, spread(table[labels[p, column]]))
+        if whole and p > 0 and every(load(labels, p, column) == load(labels, p - 1, column)):
+            store(rows, p, 0, load(rows, p - 1, 0))
         else:
             for i in range(LINES):
                 rows[p, i] = table[labels[p, min(column + i, width - 1)]]

@@ -120,19 +120,17 @@ def _unary(instruct: Callable[..., Any], result: Callable[[Any], Any]) -> Any:
     return operation
 
 
-def _call(builder: Any, name: str, result: Any, *arguments: Any) -> Any:
-    """A call of LLVM's own function `name` for the type of the last argument, a vector."""
-    element = _SUFFIXES[arguments[-1].type.element]
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LINES}{element}")
-    relaxed = ("nnan", "nsz", "reassoc") if element[0] == "f" else ()
-    return builder.call(function, arguments, fastmath=relaxed)
+def _call(builder: Any, name: str, result: Any, vector: Any) -> Any:
+    """A call of LLVM's own function `name` for the type of `vector`."""
+    kind = ir.FunctionType(result, [vector.type])
+    suffix = _SUFFIXES[vector.type.element]
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.v{LINES}{suffix}")
+    return builder.call(function, [vector])
 
 
-def _reduction(name: str, *start: float) -> Any:
+def _reduction(name: str) -> Any:
     def instruct(builder: Any, vector: Any) -> Any:
-        element = vector.type.element
-        return _call(builder, f"vector.reduce.{name}", element, *map(element, start), vector)
+        return _call(builder, f"vector.reduce.{name}", vector.type.element, vector)
 
     return _unary(instruct, lambda vector: vector.dtype)
 
@@ -156,8 +154,6 @@ widened = _unary(  # to float64
 every = _reduction("and")  # of truths
 least = _reduction("smin")  # of integers
 greatest = _reduction("smax")
-largest = _reduction("fmax")  # of floating-point numbers, as is `total`
-total = _reduction("fadd", 0.0)
 
 
 def _overload(function: Callable[..., Any], operation: Callable[..., Any]) -> None:
