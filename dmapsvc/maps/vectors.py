@@ -19,7 +19,7 @@ from numba.extending import intrinsic, models, overload, register_model
 LINES = 32  # 16 are slower, 64 no faster: docs/decisions/0008-cpu-passes.md
 
 _INDEX = ir.IntType(32)
-_SUFFIXES = {ir.IntType(1): "i1", ir.IntType(32): "i32", ir.FloatType(): "f32", ir.DoubleType(): "f64"}
+_SUFFIXES = {ir.IntType(1): "i1", ir.IntType(32): "i32", ir.FloatType(): "f32"}
 
 
 class Vector(types.Type):
