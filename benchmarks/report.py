@@ -80,7 +80,11 @@ def write_json(path: Path | None, report: dict[str, Any]) -> None:
 def progress(what: str) -> Iterator[Progress]:
     """A bar on stderr for as long as the block lasts; a line now and then where there is no terminal."""
     sys.stdout.flush()
-    # a backend that does not work here is no news in a benchmark: its row is not there
-    logging.getLogger("dmapsvc").setLevel(logging.ERROR)
-    with Meter(what, None, "steps") as meter:
-        yield lambda done, steps, note: meter.show(done, note, total=steps)
+    log = logging.getLogger("dmapsvc")
+    before = log.level
+    log.setLevel(logging.ERROR)  # a backend that does not work here is no news: its row is not there
+    try:
+        with Meter(what, None, "steps") as meter:
+            yield lambda done, steps, note: meter.show(done, note, total=steps)
+    finally:
+        log.setLevel(before)

@@ -38,9 +38,10 @@ class Cases:
         self._settings = settings
         self.backend = choose_backend(settings.backend)
         self._device = threading.Semaphore(load_backend(self.backend).side_by_side)
-        labels = np.zeros((4, 4, 4), np.uint8)
-        labels[1:3, 1:3, 1:3] = 1
-        quantised_map(labels, backend=settings.backend, threads=settings.threads)
+        for dtype in (np.uint8, np.uint16):  # kernels are compiled for each
+            labels = np.zeros((4, 4, 4), dtype)
+            labels[1:3, 1:3, 1:3] = 1
+            quantised_map(labels, backend=settings.backend, threads=settings.threads)
 
     def run(self, run: Run) -> Outcome:
         """Publish what `run` asks for.

@@ -23,10 +23,10 @@ from dmapsvc.volumes.volume import Kind
 STAGES = ("read", "map", "publish")
 
 # Measured: highest resident memory of `run_case` above that of the idle process, sampled each ms, over the
-# number of voxels. numba: 8.9 on an int8 384×384×160 knee (three bones, mm), 7.3 on a uint8 400×400×300 one,
-# 13.0 on an int64 .npy of 300×300×100, where the file's own voxels are most of it. scipy: 52 and 55, its
-# float64 transform and indices. A margin is added.
-_BYTES_PER_VOXEL = 16
+# number of voxels. numba: 7.3 on a 384×384×160 knee (three bones, mm), 7.1 on a uint8 400×400×300 volume, 8.3
+# on a uint16 one of 400 labels, 9.0 on an int64 .npy and 11.8 on a float64 .nii.gz of 300×300×100, where the
+# file's own voxels are most of it. scipy: 52, its float64 transform and indices. A margin is added.
+_BYTES_PER_VOXEL = 14
 _BYTES_PER_VOXEL_SCIPY = 60
 
 # Measured likewise for `run_image`, over `Header.bytes`: 1.8 to 2.0 on float32, of 1 and 10 channels, NIfTI
