@@ -57,7 +57,7 @@ def precompute(
     for a spacing that is none, BadInput if `out` cannot be written or for less than one job, and Conflict for
     a dataset with another spec, before anything runs. Errors of one case end up in the summary. Stopping it
     (KeyboardInterrupt) leaves the cases published so far, and nothing else. A dataset that was made here and
-    got no case is removed, unless another run is at it.
+    got no case is removed, unless another run is at it or it is a shard's.
     """
     found = find_cases(labels, images)
     cases = found if shard is None else shard_of(found, shard)
@@ -74,7 +74,7 @@ def precompute(
         with Lanes(cases, count, maker.make) as lanes:
             for report in lanes:
                 bookkeeper.hear(report)
-    if is_new:
+    if is_new and shard is None:  # another shard may be about to begin
         dataset.destroy_unused()
     return bookkeeper.summary(
         lanes=min(count, len(cases)),

@@ -88,10 +88,11 @@ def test_a_run_that_got_no_case_removes_only_what_it_made_and_nobody_else_is_at(
     folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out.zarr"
-    (folder / "case00.npy").write_text("no volume")
+    bad = folder / "case00.npy"
+    bad.write_text("no volume")
 
     def no_case(on_event: Callable[[Event], None] | None = None) -> None:
-        summary = precompute(folder, out, spec=MapSpec(), backend="scipy", shard=(1, 14), on_event=on_event)
+        summary = precompute(bad, out, spec=MapSpec(), backend="scipy", on_event=on_event)
         assert (summary.done, len(summary.failed)) == ((), 1)
 
     no_case()
@@ -106,3 +107,10 @@ def test_a_run_that_got_no_case_removes_only_what_it_made_and_nobody_else_is_at(
         assert out.exists()
     no_case()
     assert out.exists()  # it was there before
+
+
+def test_a_shard_that_got_no_case_leaves_the_dataset_to_the_others(folder: Path, tmp_path: Path) -> None:
+    (folder / "case00.npy").write_text("no volume")
+    summary = precompute(folder, tmp_path / "out.zarr", spec=MapSpec(), backend="scipy", shard=(1, 14))
+    assert (summary.done, len(summary.failed)) == ((), 1)
+    assert Dataset.open(tmp_path / "out.zarr").cases() == []
