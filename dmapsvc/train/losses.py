@@ -44,10 +44,11 @@ class PenalizedCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, phi: Tensor) -> Tensor:
         """The loss, a scalar in float32 (float64 for float64 logits).
 
-        `logits`: (N, C, …), floating; `target`: (N, …), int64, class indices or `ignore_index`; `phi`: (N,
-        …), floating, the scaled Φ. Raises BadInput if they do not fit together.
+        `logits`: (N, C, …), floating; `target`: (N, …), of any integer type, class indices or
+        `ignore_index`; `phi`: (N, …), floating, the scaled Φ. Raises BadInput if they do not fit together.
         """
         self._check(logits, target, phi)
+        target = target.long()  # what torch asks for; loaders deliver less, to move less
         if logits.dtype != torch.float64:
             logits = logits.float()
         weight = None if self.weight is None else self.weight.to(logits.dtype)
@@ -62,9 +63,9 @@ class PenalizedCrossEntropy(nn.Module):
         voxels = (*logits.shape[:1], *logits.shape[2:])
         if logits.ndim < 2 or not logits.is_floating_point():
             raise BadInput(f"logits are {_describe(logits)}", "wanted floating numbers of shape (N, C, …)")
-        if target.shape != voxels or target.dtype != torch.int64:
+        if target.shape != voxels or target.is_floating_point() or target.dtype == torch.bool:
             raise BadInput(
-                f"target is {_describe(target)}", f"logits {tuple(logits.shape)} want int64 {voxels}"
+                f"target is {_describe(target)}", f"logits {tuple(logits.shape)} want integers {voxels}"
             )
         if phi.shape != voxels or not phi.is_floating_point():
             raise BadInput(f"phi is {_describe(phi)}", f"logits {tuple(logits.shape)} want floating {voxels}")

@@ -87,6 +87,14 @@ def test_class_weights_multiply_and_are_not_divided_out() -> None:
     assert only_class_1.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.int16, torch.int32, torch.int8])
+def test_labels_of_any_integer_type_give_the_same_loss(dtype: torch.dtype) -> None:
+    logits, target, phi = _case()
+    target[0, 0] = -100
+    loss = PenalizedCrossEntropy()
+    assert torch.equal(loss(logits, target.to(dtype), phi), loss(logits, target, phi))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_equals_float32_of_the_same_logits_even_huge(dtype: torch.dtype) -> None:
     logits, target, phi = _case()
@@ -118,6 +126,7 @@ def test_half_precision_equals_float32_of_the_same_logits_even_huge(dtype: torch
         ),
         (torch.zeros(1, 2, 3), torch.zeros(1, 4).long(), torch.zeros(1, 3), r"target is int64 \(1, 4\)"),
         (torch.zeros(1, 2, 3), torch.zeros(1, 3), torch.zeros(1, 3), "target is float32"),
+        (torch.zeros(1, 2, 3), torch.zeros(1, 3).bool(), torch.zeros(1, 3), "target is bool"),
         (torch.zeros(1, 2, 3), torch.zeros(1, 3).long(), torch.zeros(1, 1, 3), r"phi is float32 \(1, 1, 3\)"),
         (torch.zeros(1, 2, 3), torch.zeros(1, 3).long(), torch.zeros(1, 3).int(), "phi is int32"),
         (torch.zeros(1, 4, 3), torch.zeros(1, 3).long(), torch.zeros(1, 3), "2 class weights"),
