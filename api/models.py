@@ -77,6 +77,15 @@ class QuantisationBody(BaseModel):
     max_error: float = Field(description="Largest error of a voxel, in the unit of Φ.")
 
 
+class MomentsBody(BaseModel):
+    """What the voxels of one channel are like, as they are stored."""
+
+    mean: float
+    deviation: float = Field(description="Standard deviation; 1 where every voxel is the same.")
+    minimum: float
+    maximum: float
+
+
 class ImageBody(BaseModel):
     """The image of a case."""
 
@@ -84,6 +93,7 @@ class ImageBody(BaseModel):
     shape: tuple[int, int, int]
     dtype: str
     channels: int
+    moments: list[MomentsBody] = Field(description="One for each channel.")
     spacing: Triple | None = Field(description="mm (z, y, x).")
     affine: Affine | None = Field(description="(i, j, k, 1) to RAS+ mm.")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dmapsvc.maps.compiling import inlined
+from dmapsvc.compiling import inlined
 from dmapsvc.maps.vectors import choose, greatest, least, load, spread, store
 
 UNREACHED = np.float32(np.inf)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dmapsvc.maps.compiling import compiled, inlined
+from dmapsvc.compiling import compiled, inlined
 from dmapsvc.maps.envelope import UNREACHED
 from dmapsvc.maps.tiles import fetch, fetch_regions, put, transform
 from dmapsvc.maps.vectors import LINES, every, load, root, spread, store, widened

@@ -17,8 +17,8 @@ from importlib import reload
 import numpy as np
 from numpy.typing import NDArray
 
+from dmapsvc.compiling import without_cache
 from dmapsvc.maps import kernels
-from dmapsvc.maps.compiling import without_cache
 from dmapsvc.maps.regions import RegionMap
 from dmapsvc.maps.tiles import new_tile
 from dmapsvc.spec import Quantisation, Spacing

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dmapsvc.maps.compiling import inlined
+from dmapsvc.compiling import inlined
 from dmapsvc.maps.envelope import lower_envelope
 from dmapsvc.maps.vectors import LINES, choose, every, load, spread, store
 

@@ -5,23 +5,25 @@ Works on a local folder and changes nothing. A case that is replaced while it is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmapsvc.errors import BadInput, Damaged, NotFound
 from dmapsvc.spec import check_name
 from dmapsvc.store import layout
 from dmapsvc.store.dataset import Dataset
 from dmapsvc.store.files import read_json
+from dmapsvc.store.positions import read_positions
 from dmapsvc.store.reader import Reader
-from dmapsvc.store.record import CaseRecord
+from dmapsvc.store.record import CaseRecord, ImageRecord
 from dmapsvc.store.shard import REMEDY, Shard
 from dmapsvc.store.sound import is_copied
-from dmapsvc.store.voxels import voxel_faults
+from dmapsvc.store.voxels import image_faults, misplaced, voxel_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,23 +104,23 @@ def _check_case(dataset: Dataset, case: str) -> Iterator[Finding]:
     if not record.spec_hash == spec_hash == dataset.spec.hash:
         yield _finding(case, None, "its spec is not the dataset's")
     yield from _check_files(folder, case, record)
-    sound = True
-    for array in _arrays(record):
+    positions = yield from _check_positions(folder, case, record, copies)
+    damaged = set()
+    for array in layout.image_arrays(record):
         for finding in _check_array(folder, case, record, array, copies):
-            sound = sound and array == "image"
+            damaged.add(array)
             yield finding
-    if sound:
-        yield from _check_voxels(folder, case, record)
+    if not damaged & {"label", "phi"}:
+        yield from _check_maps(folder, case, record, positions)
+    if record.image and "image" not in damaged:
+        yield from _check_image(folder, case, record.image)
 
 
 def _check_files(folder: Path, case: str, record: CaseRecord) -> Iterator[Finding]:
     """Anything besides the arrays. An image that the record does not mention is passed over: it is what a
     process leaves that dies while it publishes one, no reader sees it, and the next attempt takes its place.
     """
-    expected = {layout.NODE}
-    for array in _arrays(record):
-        shard = layout.shard_key(_shape(record, array))
-        expected |= {f"{array}/{layout.NODE}", f"{array}/0/{layout.NODE}", f"{array}/0/{shard}"}
+    expected = layout.case_files(record)
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         stray = record.image is None and name.startswith("image/")
@@ -142,7 +144,7 @@ def _check_array(
         yield _finding(case, array, "its metadata do not agree with the case's record")
     else:
         try:
-            _shard(folder, case, array, node).verify()
+            _shard(folder, case, array).verify()
         except Damaged as error:
             yield _finding(case, array, error.found.removeprefix(f"case {case!r}: {array}: "))
 
@@ -151,37 +153,65 @@ def _expected_node(record: CaseRecord, array: str, node: dict[str, Any]) -> dict
     """What an array's metadata must be, by the record; the type of the label is the mask's."""
     if array == "phi":
         return layout.array_node(
-            record.shape, np.uint16, layout.phi_attributes(record.quantisation, record.spec)
+            array, record.shape, np.uint16, layout.phi_attributes(record.quantisation, record.spec)
         )
     if array == "image" and record.image is not None:
-        return layout.array_node(_shape(record, array), record.image.dtype)
-    return layout.array_node(_shape(record, array), node["data_type"])
+        return layout.array_node(array, layout.array_shape(record, array), record.image.dtype)
+    return layout.array_node(array, record.shape, node["data_type"])
 
 
-def _check_voxels(folder: Path, case: str, record: CaseRecord) -> Iterator[Finding]:
-    nodes = {array: read_json(folder / array / "0" / layout.NODE) for array in ("label", "phi")}
-    label, phi = (_shard(folder, case, array, node) for array, node in nodes.items())
+def _check_positions(
+    folder: Path, case: str, record: CaseRecord, copies: dict[str, Any]
+) -> Generator[Finding, None, NDArray[np.unsignedinteger[Any]] | None]:
+    """The positions' metadata against their copy and the record, then their chunk; None if it is damaged."""
+    array = layout.POSITIONS
+    try:
+        node = read_json(folder / array / layout.NODE)
+    except (FileNotFoundError, ValueError):
+        yield _finding(case, array, "its metadata are missing or no JSON")
+        return None
+    if copies.get(array) != node:
+        yield _finding(case, array, "its metadata are not those of the case")
+    elif node != layout.positions_node(record):
+        yield _finding(case, array, "its metadata do not agree with the case's record")
+    else:
+        try:
+            return read_positions(folder, record, array)
+        except Damaged as error:
+            yield _finding(case, array, error.found.removeprefix(f"{array}: "))
+    return None
+
+
+def _check_maps(
+    folder: Path, case: str, record: CaseRecord, positions: NDArray[np.unsignedinteger[Any]] | None
+) -> Iterator[Finding]:
+    label, phi = (_shard(folder, case, array) for array in ("label", "phi"))
     try:
         for array, fault in voxel_faults(record, label, phi):
             yield _finding(case, array, fault)
+        if positions is not None and (wrong := misplaced(record, label, positions)):
+            found = f"{wrong} of its rows are there twice, or are no voxels of their labels"
+            yield _finding(case, layout.POSITIONS, found)
     except Damaged as error:
         yield _finding(case, None, error.found)
 
 
-def _arrays(record: CaseRecord) -> list[str]:
-    return [array for array in layout.ARRAYS if array != "image" or record.image is not None]
+def _check_image(folder: Path, case: str, record: ImageRecord) -> Iterator[Finding]:
+    if len(record.moments) != record.channels:
+        yield _finding(case, "image", f"{len(record.moments)} moments for {record.channels} channels")
+        return
+    try:
+        for fault in image_faults(record, _shard(folder, case, "image")):
+            yield _finding(case, "image", fault)
+    except Damaged as error:
+        yield _finding(case, None, error.found)
 
 
-def _shape(record: CaseRecord, array: str) -> tuple[int, ...]:
-    if array == "image" and record.image is not None and record.image.axes == 4:
-        return (record.image.channels, *record.shape)
-    return record.shape
-
-
-def _shard(folder: Path, case: str, array: str, node: dict[str, Any]) -> Shard:
+def _shard(folder: Path, case: str, array: str) -> Shard:
+    node = read_json(folder / array / "0" / layout.NODE)
     shape = tuple(node["shape"])
     path = folder / array / "0" / layout.shard_key(shape)
-    return Shard(path, shape, node["data_type"], f"case {case!r}: {array}")
+    return Shard(path, array, shape, node["data_type"], f"case {case!r}: {array}")
 
 
 def _finding(case: str, array: str | None, found: str) -> Finding:

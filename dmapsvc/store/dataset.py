@@ -24,6 +24,7 @@ from dmapsvc.spec import MAP_VERSION, MapSpec, Spacing, check_name, map_id
 from dmapsvc.store import layout
 from dmapsvc.store.files import flush_folder, flush_tree, link_tree, read_json, replace_json, write_json
 from dmapsvc.store.grid import check_image_grid
+from dmapsvc.store.moments import channel_moments
 from dmapsvc.store.reader import UNREADABLE, Reader, dataset_name, list_cases, unreadable
 from dmapsvc.store.record import CaseRecord, ImageRecord, affine_rows
 from dmapsvc.store.rules import Wanted, check_allowed, check_spec, check_vacant, same_map, superseded
@@ -209,13 +210,14 @@ class Dataset(Reader):
             sha256=sha256,
             shape=(image.shape[-3], image.shape[-2], image.shape[-1]),
             dtype=image.dtype.name,
+            moments=channel_moments(image),
             channels=image.shape[0] if image.ndim == 4 else 1,
             axes=image.ndim,
             spacing=spacing,
             affine=affine_rows(affine),
         )
         with self._staging.entry(case) as entry:
-            write_image(entry / "image", record, image)
+            write_image(entry, record, image)
             with self._staging.lock_case(case):
                 self._check_same_spec()
                 if not wanted():
@@ -292,7 +294,7 @@ class Dataset(Reader):
         """Link the case's image beside the new maps: the held one, never older than the published."""
         image, source = self._held(case), self._staging.held(case)
         if image is not None:
-            sound = is_sound_group(source)
+            sound = is_sound_group(source, "image")
         elif published is not None and published.image is not None:
             image, source = published.image, self.path / case / "image"
             sound = is_sound_array(self.path / case, "image")
@@ -326,7 +328,7 @@ class Dataset(Reader):
             replace_json(home / layout.NODE, case_node(home, record), temporary=entry)
         elif published.image.sha256 != image.sha256 or not is_sound_array(home, "image"):
             (entry / NEW).mkdir()
-            for array in ("label", "phi"):
+            for array in ("label", "phi", layout.POSITIONS):
                 link_tree(home / array, entry / NEW / array)
             (entry / "image").rename(entry / NEW / "image")
             self._complete(entry, case, record)

@@ -21,28 +21,29 @@ from zarr.storage import LocalStore, WrapperStore
 from dmapsvc.errors import BadSpec, Damaged, NotFound, Superseded
 from dmapsvc.quantised import dequantise
 from dmapsvc.spec import MapSpec, check_name
+from dmapsvc.store import layout
 from dmapsvc.store.layout import FORMAT, KEY, NODE
+from dmapsvc.store.positions import by_label
 from dmapsvc.store.record import CaseRecord
 from dmapsvc.store.shard import REMEDY
 
 ArrayName = Literal["image", "label", "phi"]
 UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, BadSpec)  # what parsing bad metadata raises
-_SHARD = re.compile(r"(?P<case>[^/]+)/(?P<array>image|label|phi)/0/c/")
+_CHUNK = re.compile(r"(?P<case>[^/]+)/(?:(?P<array>image|label|phi)/0|(?P<table>positions))/c/")
 
 
 class StrictStore(WrapperStore[Store]):
-    """`store`, but a shard that is missing or empty raises Damaged, where zarr would read the fill value."""
+    """`store`, but a chunk that is missing or empty raises Damaged, where zarr would read the fill value."""
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """As zarr defines it."""
         found = await self._store.get(key, prototype, byte_range)
-        shard = _SHARD.match(key)
-        if shard and not found:
-            raise Damaged(
-                f"case {shard['case']!r}: {shard['array']}: its shard is missing or empty", remedy=REMEDY
-            )
+        chunk = _CHUNK.match(key)
+        if chunk and not found:
+            what = f"{chunk['array']}: its shard" if chunk["array"] else f"{chunk['table']}: its chunk"
+            raise Damaged(f"case {chunk['case']!r}: {what} is missing or empty", remedy=REMEDY)
         return found
 
     async def get_partial_values(
@@ -66,17 +67,17 @@ class Case:
     @cached_property
     def label(self) -> zarr.Array[Any]:
         """The label map, (z, y, x), with the mask's own values."""
-        return self._array("label")
+        return self._array("label", "label/0")
 
     @cached_property
     def phi(self) -> zarr.Array[Any]:
         """Φ as it is stored, (z, y, x), uint16; see `phi_values`."""
-        return self._array("phi")
+        return self._array("phi", "phi/0")
 
     @cached_property
     def image(self) -> zarr.Array[Any] | None:
         """The image, (z, y, x) or (c, z, y, x), or None."""
-        return None if self.record.image is None else self._array("image")
+        return None if self.record.image is None else self._array("image", "image/0")
 
     def phi_values(self, selection: Any = ...) -> NDArray[np.float32]:
         """Φ in the map's unit, float32, wrong by at most `record.quantisation.max_error`; of a basic
@@ -95,12 +96,26 @@ class Case:
         source = getattr(self, array)
         if source is None:
             raise NotFound(f"case {self.name!r} has no image", remedy="Upload one, or precompute with images")
+        return self._read_settled(array, source, selection)
+
+    def positions(self) -> dict[int, NDArray[np.unsignedinteger[Any]]]:
+        """Voxels of each label but the background, by its value: (n, 3) rows (z, y, x).
+
+        All voxels of a small label, some of a large one (`layout.position_counts`). Raises as `read`.
+        """
+        name = layout.POSITIONS
+        rows = self._read_settled(name, self._array(name, name), ...)
+        if rows.shape != (sum(count for _, count in layout.position_counts(self.record)), 3):
+            raise Damaged(f"case {self.name!r}: {name}: not as many as recorded", remedy=REMEDY)
+        return by_label(rows, self.record)
+
+    def _read_settled(self, array: str, source: zarr.Array[Any], selection: Any) -> NDArray[Any]:
         try:
             return self._read_current(array, source, selection)
         except (Damaged, Superseded):  # perhaps only away for the moment in which an image was swapped in
             return self._read_current(array, source, selection)
 
-    def _read_current(self, array: ArrayName, source: zarr.Array[Any], selection: Any) -> NDArray[Any]:
+    def _read_current(self, array: str, source: zarr.Array[Any], selection: Any) -> NDArray[Any]:
         try:
             values = np.asarray(source[selection])
         except (Damaged, ValueError, RuntimeError) as error:
@@ -111,16 +126,16 @@ class Case:
         self._check_current(array)
         return values
 
-    def _array(self, name: ArrayName) -> zarr.Array[Any]:
+    def _array(self, name: str, path: str) -> zarr.Array[Any]:
         try:
-            array = self._group[f"{name}/0"]
+            array = self._group[path]
         except KeyError:
             array = None
         if not isinstance(array, zarr.Array):
             raise Damaged(f"case {self.name!r}: {name}: its metadata are missing", remedy=REMEDY)
         return array
 
-    def _check_current(self, array: ArrayName) -> None:
+    def _check_current(self, array: str) -> None:
         try:
             record = self._open()[1]
         except NotFound:
@@ -142,7 +157,7 @@ class Case:
             raise unreadable(self.name) from error
 
 
-def _edition(record: CaseRecord, array: ArrayName) -> tuple[object, ...]:
+def _edition(record: CaseRecord, array: str) -> tuple[object, ...]:
     """What tells an array of a case from the one that takes its place."""
     if array == "image":
         return (record.image and record.image.sha256,)
@@ -189,9 +204,12 @@ class Reader:
             raise Damaged(
                 f"dataset {self.name!r}: its metadata cannot be read", remedy="Is it a dataset of dmapsvc?"
             ) from error
-        if version > FORMAT:
+        if version != FORMAT:
+            older = "Made by an earlier version: precompute it again"
             raise Damaged(
-                f"dataset {self.name!r} has format {version}", f"up to {FORMAT} is known", "Update dmapsvc"
+                f"dataset {self.name!r} has format {version}",
+                f"{FORMAT} is known",
+                older if version < FORMAT else "Update dmapsvc",
             )
         if spec.hash != spec_hash:
             raise Damaged(f"dataset {self.name!r}: its spec does not agree with its hash")

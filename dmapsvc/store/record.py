@@ -22,17 +22,31 @@ Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Moments:
+    """Mean, deviation and range of one channel's voxels as they are stored.
+
+    `deviation` is the standard deviation over all voxels, 1.0 where every voxel is the same.
+    """
+
+    mean: float
+    deviation: float
+    minimum: float
+    maximum: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageRecord:
     """The image of a case.
 
     `sha256` is the image file's; `shape` is (z, y, x) without the channels, of which there are `channels`;
     `axes` is 3, or 4 where the array has an axis for them. `spacing` in mm and `affine`, (i, j, k, 1) to RAS+
-    mm, are the image's own, or None where its file has none.
+    mm, are the image's own, or None where its file has none. `moments`: one for each channel.
     """
 
     sha256: str
     shape: Shape
     dtype: str
+    moments: tuple[Moments, ...]
     channels: int = 1
     axes: int = 3
     spacing: Spacing | None = None
@@ -49,6 +63,7 @@ class ImageRecord:
             sha256=data["sha256"],
             shape=_triple(data["shape"]),
             dtype=data["dtype"],
+            moments=tuple(Moments(**moments) for moments in data["moments"]),
             channels=data["channels"],
             axes=data["axes"],
             spacing=_spacing(data["spacing"]),

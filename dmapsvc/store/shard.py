@@ -14,25 +14,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 from numcodecs import Blosc
 from numpy.typing import DTypeLike, NDArray
 
 from dmapsvc.errors import Damaged
-from dmapsvc.store.layout import CODEC_LEVEL, CODEC_NAME, chunk_grid, inner_chunks
+from dmapsvc.store.checksum import CRC_BYTES, seal, unseal
+from dmapsvc.store.layout import PACKING, chunk_grid, inner_chunks
 
-CRC_BYTES = 4
 REMEDY = "Publish the case again with replace"
 
 
-def write_shard(path: Path, values: NDArray[Any], progress: Callable[[int], None]) -> None:
-    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of its array, and flush it to disk.
+def codec_of(array: str) -> Blosc:
+    """What packs the chunks of `array`."""
+    packing = PACKING[array]
+    shuffle = Blosc.BITSHUFFLE if packing.shuffle == "bitshuffle" else Blosc.SHUFFLE
+    return Blosc(cname=packing.compressor, clevel=packing.level, shuffle=shuffle)
+
+
+def write_shard(path: Path, array: str, values: NDArray[Any], progress: Callable[[int], None]) -> None:
+    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of `array`, and flush it to disk.
 
     `progress` is told the voxels of each slab done.
     """
-    chunks, grid = inner_chunks(values.shape), chunk_grid(values.shape)
-    codec = Blosc(cname=CODEC_NAME, clevel=CODEC_LEVEL, shuffle=Blosc.SHUFFLE)
+    chunks, grid = inner_chunks(array, values.shape), chunk_grid(array, values.shape)
+    codec = codec_of(array)
     index = np.empty((math.prod(grid), 2), dtype="<u8")
     path.parent.mkdir(parents=True)
     with path.open("xb") as file:
@@ -40,25 +46,26 @@ def write_shard(path: Path, values: NDArray[Any], progress: Callable[[int], None
         for first in range(grid[0]):
             slab = values[first * chunks[0] : (first + 1) * chunks[0]]
             for block in _blocks(slab, grid[1:], chunks):
-                payload = _with_crc(codec.encode(block))
+                payload = seal(codec.encode(block))
                 file.write(payload)
                 index[number] = offset, len(payload)
                 number, offset = number + 1, offset + len(payload)
             progress(slab.size)
-        file.write(_with_crc(index.tobytes()))
+        file.write(seal(index.tobytes()))
         file.flush()
         os.fsync(file.fileno())
 
 
 class Shard:
-    """The shard of an array of `shape` and `dtype` in the file `path`; `what` names it in errors.
+    """The shard of `array` of `shape` and `dtype` in the file `path`; `what` names it in errors.
 
     Raises Damaged if the file is not there, is not as long as its index says, or the index fails its
     checksum.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike, what: str) -> None:
+    def __init__(self, path: Path, array: str, shape: tuple[int, ...], dtype: DTypeLike, what: str) -> None:
         self._what, self._dtype, self._shape = what, np.dtype(dtype), shape
+        self._chunks, self._grid = inner_chunks(array, shape), chunk_grid(array, shape)
         self._bytes = _map_file(path, what)
         self._index = self._read_index()
 
@@ -69,31 +76,33 @@ class Shard:
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Every chunk in C order, checked, decoded, and cut to the array where it reaches beyond its edge."""
-        chunks, grid = inner_chunks(self._shape), chunk_grid(self._shape)
-        codec = Blosc()
-        for number, place in enumerate(np.ndindex(*grid)):
-            try:
-                raw = codec.decode(self._payload(number))
-                block = np.frombuffer(raw, self._dtype).reshape(chunks)
-            except (RuntimeError, ValueError) as error:
-                raise self._damaged(f"chunk {number} does not decode") from error
-            rest = (n - i * c for n, i, c in zip(self._shape, place, chunks, strict=True))
-            yield block[tuple(slice(0, length) for length in rest)]
+        for number, place in enumerate(np.ndindex(*self._grid)):
+            rest = (n - i * c for n, i, c in zip(self._shape, place, self._chunks, strict=True))
+            yield self.block(number)[tuple(slice(0, length) for length in rest)]
+
+    def block(self, number: int) -> NDArray[Any]:
+        """The chunk `number`, counted in C order, checked, decoded and whole."""
+        try:
+            raw = Blosc().decode(self._payload(number))
+            return np.frombuffer(raw, self._dtype).reshape(self._chunks)
+        except (RuntimeError, ValueError) as error:
+            raise self._damaged(f"chunk {number} does not decode") from error
 
     def _payload(self, number: int) -> memoryview:
         offset, length = (int(entry) for entry in self._index[number])
-        payload = memoryview(self._bytes)[offset : offset + length]
-        if _crc(payload[:-CRC_BYTES]) != payload[-CRC_BYTES:]:
+        payload = unseal(memoryview(self._bytes)[offset : offset + length])
+        if payload is None:
             raise self._damaged(f"chunk {number} fails its checksum")
-        return payload[:-CRC_BYTES]
+        return payload
 
     def _read_index(self) -> NDArray[np.uint64]:
-        count = math.prod(chunk_grid(self._shape))
+        count = math.prod(self._grid)
         size = count * 16 + CRC_BYTES
         tail = memoryview(self._bytes)[-size:]
-        if len(tail) < size or _crc(tail[:-CRC_BYTES]) != tail[-CRC_BYTES:]:
+        payload = unseal(tail) if len(tail) == size else None
+        if payload is None:
             raise self._damaged("the shard's index fails its checksum")
-        index = np.frombuffer(tail[:-CRC_BYTES], "<u8").reshape(count, 2)
+        index = np.frombuffer(payload, "<u8").reshape(count, 2)
         starts = np.concatenate(([0], np.cumsum(index[:, 1])))
         if not np.array_equal(starts[:-1], index[:, 0]) or int(starts[-1]) != len(self._bytes) - size:
             raise self._damaged("the shard's chunks do not fill its file")
@@ -124,11 +133,3 @@ def _blocks(slab: NDArray[Any], grid: tuple[int, ...], chunks: tuple[int, ...]) 
             block = np.zeros(chunks, slab.dtype)
             block[tuple(slice(0, length) for length in part.shape)] = part
             yield block
-
-
-def _with_crc(payload: bytes) -> bytes:
-    return payload + _crc(payload)
-
-
-def _crc(payload: bytes | memoryview) -> bytes:
-    return int(google_crc32c.value(bytes(payload))).to_bytes(CRC_BYTES, "little")

@@ -12,17 +12,18 @@ from typing import Any
 from dmapsvc.errors import Damaged
 from dmapsvc.store import layout
 from dmapsvc.store.files import read_json
+from dmapsvc.store.positions import read_positions
 from dmapsvc.store.record import CaseRecord
 from dmapsvc.store.writing import verify_group
 
 _BROKEN = (Damaged, FileNotFoundError, AttributeError, KeyError, TypeError, ValueError)
 
 
-def is_sound_group(group: Path) -> bool:
+def is_sound_group(group: Path, array: str) -> bool:
     """Whether the group of an array has its metadata, and every checksum of the array is right."""
     try:
         read_json(group / layout.NODE)["attributes"]["ome"]
-        verify_group(group, group.name)
+        verify_group(group, array)
     except _BROKEN:
         return False
     return True
@@ -36,13 +37,24 @@ def is_sound_array(case: Path, array: str) -> bool:
         copied = is_copied(copies, array, group, node)
     except _BROKEN:
         return False
-    return copied and is_sound_group(case / array)
+    return copied and is_sound_group(case / array, array)
 
 
 def is_sound_case(case: Path, record: CaseRecord) -> bool:
     """Whether every array that `record` mentions is sound."""
-    arrays = [array for array in layout.ARRAYS if array != "image" or record.image is not None]
-    return all(is_sound_array(case, array) for array in arrays)
+    arrays = layout.image_arrays(record)
+    return are_sound_positions(case, record) and all(is_sound_array(case, array) for array in arrays)
+
+
+def are_sound_positions(case: Path, record: CaseRecord) -> bool:
+    """Whether the positions of the case in the folder `case` are sound, their metadata copied."""
+    try:
+        copies = read_json(case / layout.NODE)["consolidated_metadata"]["metadata"]
+        node = read_json(case / layout.POSITIONS / layout.NODE)
+        read_positions(case, record, layout.POSITIONS)
+        return bool(copies[layout.POSITIONS] == node == layout.positions_node(record))
+    except _BROKEN:
+        return False
 
 
 def is_copied(copies: Mapping[str, Any], array: str, group: object, node: object) -> bool:

@@ -1,10 +1,13 @@
-"""The voxels of a published case against its record: how many each region has, and how its Φ runs.
+"""The voxels of a published case against its record: how many each region has, how its Φ runs, where its
+positions lie, and how its image is.
 
 Chunk by chunk, so that a volume of any size takes little memory.
 """
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.region import Region
-from dmapsvc.store.record import CaseRecord
+from dmapsvc.store import layout
+from dmapsvc.store.moments import Running, are_close
+from dmapsvc.store.record import CaseRecord, ImageRecord
 from dmapsvc.store.shard import Shard
 
 _FLOAT = 1e-5  # of M: the accuracy of Φ before it is quantised
@@ -39,6 +44,39 @@ def voxel_faults(record: CaseRecord, label: Shard, phi: Shard) -> Iterator[tuple
             least, most, mean = (float(figure) * step.scale_factor + step.add_offset for figure in figures)
             if fault := _phi_fault(region, least, most, mean, step.max_error):
                 yield "phi", f"region {region.value}: {fault}"
+
+
+def image_faults(record: ImageRecord, image: Shard) -> Iterator[str]:
+    """Which channels do not have the moments that `record` gives them; raises Damaged where a chunk is
+    unreadable.
+    """
+    chunks = math.prod(layout.chunk_grid("image", record.shape))
+    blocks = image.blocks()
+    for channel, recorded in enumerate(record.moments):
+        running = Running()
+        for block in itertools.islice(blocks, chunks):
+            running.add(block)
+        if not are_close(running.moments(), recorded):
+            yield f"mean, deviation or range of channel {channel} are not as recorded"
+
+
+def misplaced(record: CaseRecord, label: Shard, positions: NDArray[np.unsignedinteger[Any]]) -> int:
+    """How many of a case's `positions`, (n, 3) rows (z, y, x), are there twice, outside the volume, or no
+    voxels of the label that the record gives them; raises Damaged where a chunk is unreadable.
+    """
+    counts = layout.position_counts(record)
+    values = np.repeat([value for value, _ in counts], [count for _, count in counts])
+    rows = np.column_stack((positions, values)).astype(np.int64)
+    rows = np.unique(rows[(rows[:, :3] < record.shape).all(axis=1)], axis=0)
+    chunks, grid = layout.inner_chunks("label", record.shape), layout.chunk_grid("label", record.shape)
+    numbers = np.ravel_multi_index(tuple((rows[:, :3] // chunks).T), grid)
+    places = tuple((rows[:, :3] % chunks).T)
+    right = 0
+    for number in np.unique(numbers):
+        here = np.flatnonzero(numbers == number)
+        found = label.block(int(number))[tuple(place[here] for place in places)]
+        right += int(np.count_nonzero(found == rows[here, 3]))
+    return len(positions) - right
 
 
 class _Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dmapsvc.errors import Damaged
-from dmapsvc.store import Dataset
+from dmapsvc.store import Dataset, Reader
 
 if TYPE_CHECKING:
     from tests.store.conftest import Maps
@@ -23,6 +24,17 @@ def test_the_record_of_a_case_is_had_without_opening_it(dataset: Dataset, maps: 
         (dataset.path / "a/zarr.json").write_text(broken)
         with pytest.raises(Damaged, match="case 'a': its metadata cannot be read"):
             dataset.record("a")
+
+
+@pytest.mark.parametrize(("version", "remedy"), [(1, "precompute it again"), (3, "Update dmapsvc")])
+def test_a_dataset_of_another_format_is_refused(dataset: Dataset, version: int, remedy: str) -> None:
+    node = dataset.path / "zarr.json"
+    content = json.loads(node.read_text())
+    content["attributes"]["dmapsvc"]["format"] = version
+    node.write_text(json.dumps(content))
+    for use in (Dataset.open, Reader.local, lambda path: Dataset.create(path, dataset.spec)):
+        with pytest.raises(Damaged, match=rf"(?s)has format {version}.*2 is known.*{remedy}"):
+            use(dataset.path)
 
 
 def test_a_dataset_is_destroyed_as_unused_only_if_it_is(

@@ -52,25 +52,6 @@ def test_ordinary_zarr_reads_the_store_with_cf_attributes(dataset: Dataset, maps
     assert len(list((dataset.path / "a/phi/0").rglob("c/**/0"))) == 3  # c/0, c/0/0 and one shard, c/0/0/0
 
 
-def test_every_image_is_valid_ome_zarr(
-    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
-) -> None:
-    from ome_zarr_models.v05.image import Image
-    from ome_zarr_models.v05.image_label import ImageLabel
-
-    maps.publish(dataset, "a", A)
-    add_image(dataset, "a", np.stack([image, image]))
-    for name, axes in (("phi", "zyx"), ("label", "zyx"), ("image", "czyx")):
-        model = (ImageLabel if name == "label" else Image).from_zarr(
-            zarr.open_group(dataset.path / "a" / name, mode="r")
-        )
-        (level,) = model.ome_attributes.multiscales
-        assert [axis.name for axis in level.axes] == list(axes)
-        assert [axis.unit for axis in level.axes][-3:] == ["millimeter"] * 3
-        scale = level.datasets[0].coordinateTransformations[0]
-        assert scale.model_dump()["scale"][-3:] == [0.7, 0.4, 0.4]
-
-
 @pytest.mark.parametrize(
     ("shape", "dtype"),
     [((1, 1, 1), np.uint8), ((1, 33, 64), np.uint16), ((65, 2, 31), np.uint32), ((32, 32, 32), np.uint8)],

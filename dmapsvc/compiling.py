@@ -47,17 +47,18 @@ def without_cache() -> Iterator[None]:
 
 
 def _tied_to_sources(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, its machine code to be forgotten when any module of this folder changes.
+    """`function`, its machine code to be forgotten when any module of its folder changes.
 
     numba looks for changes in the function's own file, and at what it closes over: here, at all sources.
     """
     code = function.__code__.replace(co_freevars=("sources",))
-    return FunctionType(code, function.__globals__, closure=(CellType(_sources()),))
+    sources = _sources(Path(code.co_filename).parent)
+    return FunctionType(code, function.__globals__, closure=(CellType(sources),))
 
 
 @cache
-def _sources() -> str:
+def _sources(folder: Path) -> str:
     digest = hashlib.sha256()
-    for module in sorted(Path(__file__).parent.glob("*.py")):
+    for module in (Path(__file__), *sorted(folder.glob("*.py"))):
         digest.update(module.read_bytes())
     return digest.hexdigest()
