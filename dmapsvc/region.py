@@ -7,7 +7,7 @@ because every scale, and D = M − Φ itself, can be made again from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from dmapsvc.errors import BadInput
 
@@ -31,16 +31,28 @@ class Region:
     degenerate: bool = False
 
     def scaling(self, scale: Scale) -> tuple[float, float]:
-        """Factor a and offset b of the scaled map Φ' = a·Φ + b, to be used in the weight 1 + Φ'.
+        """Factor and offset of this region's Φ, by `scaling`."""
+        factor, offset = scaling(self.maximum, self.mean_phi, scale)
+        return float(factor), float(offset)
 
-        `none`: Φ as it is, the paper's letter. `region`: Φ / M = 1 − D/M, in [0, 1). `balanced`: the weight
-        1 + Φ over its region's mean weight, so that every region weighs as much as it has voxels.
-        """
-        if scale == "none":
-            return 1.0, 0.0
-        if scale == "region":
-            return (1.0 / self.maximum if self.maximum > 0 else 0.0), 0.0
-        if scale == "balanced":
-            factor = 1.0 / (1.0 + self.mean_phi)
-            return factor, factor - 1.0
-        raise BadInput(f"scale {scale!r}", f"wanted one of {', '.join(SCALES)}")
+
+def scaling(maximum: Any, mean_phi: Any, scale: Scale) -> tuple[Any, Any]:
+    """Factor a and offset b of the scaled map Φ' = a·Φ + b, to be used in the weight 1 + Φ'.
+
+    `maximum` and `mean_phi`: M and the mean of Φ, of one region as numbers or of many as two arrays of NumPy
+    or torch; a and b are then such arrays too, or numbers where they are the same for all.
+
+    `none`: Φ as it is, the paper's letter. `region`: Φ / M = 1 − D/M, in [0, 1); 0 where M is 0. `balanced`:
+    the weight 1 + Φ over its region's mean weight, so that every region weighs as much as it has voxels.
+
+    Raises BadInput for another scale.
+    """
+    if scale == "none":
+        return 1.0, 0.0
+    if scale == "region":
+        there = maximum > 0
+        return there / (maximum + (maximum == 0)), 0.0
+    if scale == "balanced":
+        factor = 1.0 / (1.0 + mean_phi)
+        return factor, factor - 1.0
+    raise BadInput(f"scale {scale!r}", f"wanted one of {', '.join(SCALES)}")

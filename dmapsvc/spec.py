@@ -1,7 +1,7 @@
 """Which map is asked for: labels and unit, frozen and hashable; and what follows from it.
 
-Here too: the names a dataset or case may have, the lengths a voxel may have, the identity of a map, and the
-rule by which Φ is quantised.
+Here too: the names a dataset or case may have, the lengths a voxel may have, which axis is the coarsest, the
+identity of a map, and the rule by which Φ is quantised.
 """
 
 from __future__ import annotations
@@ -111,6 +111,15 @@ def quantisation(maximum: float, spacing: Spacing) -> Quantisation:
 def is_side(length: float) -> bool:
     """Whether a voxel may be so long, in mm: `SHORTEST_SIDE` to `LONGEST_SIDE`; NaN is not."""
     return SHORTEST_SIDE <= length <= LONGEST_SIDE
+
+
+def coarsest_axis(spacing: Spacing | None) -> int:
+    """The axis of (z, y, x) that in-plane slices cut: the coarsest; z where there is a tie or no spacing."""
+    if spacing is None:
+        return 0
+    longest = max(spacing)
+    coarsest = [axis for axis in range(3) if math.isclose(spacing[axis], longest, rel_tol=1e-3)]
+    return coarsest[0] if len(coarsest) == 1 else 0
 
 
 def map_id(*, dataset: str, case: str, mask_sha256: str, spec: MapSpec) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmapsvc.errors import BadName, BadSpec
-from dmapsvc.spec import LARGEST_LABEL, MapSpec, check_name, map_id, quantisation
+from dmapsvc.spec import LARGEST_LABEL, MapSpec, Spacing, check_name, coarsest_axis, map_id, quantisation
 
 
 def test_parse_keeps_the_order_of_the_labels() -> None:
@@ -136,3 +136,11 @@ def test_no_case_may_lie_where_the_dataset_keeps_its_own_metadata(name: str) -> 
 def test_no_case_may_have_a_name_that_zarr_keeps_for_itself(name: str) -> None:
     with pytest.raises(BadName):
         check_name(name, "case")
+
+
+@pytest.mark.parametrize(
+    ("spacing", "axis"),
+    [((3, 1, 1), 0), ((1, 3, 1), 1), ((1, 1, 3), 2), ((1, 1, 1), 0), ((1, 3, 3.001), 0), (None, 0)],
+)
+def test_the_coarsest_axis_and_ties(spacing: Spacing | None, axis: int) -> None:
+    assert coarsest_axis(spacing) == axis

@@ -1,5 +1,6 @@
-"""Pictures of a case: a slice of its label map beside the same slice of Φ, as in Figure 1 of the paper."""
+"""Pictures: a slice of a case, label map beside Φ, as in Figure 1 of the paper; and a batch of the loader."""
 
+from dmapsvc.figures.batch import PatchArrays, TurnedPatch, batch_figure
 from dmapsvc.figures.draw import case_figure, case_preview, figure_png
 
-__all__ = ["case_figure", "case_preview", "figure_png"]
+__all__ = ["PatchArrays", "TurnedPatch", "batch_figure", "case_figure", "case_preview", "figure_png"]

@@ -33,6 +33,9 @@ _BACKGROUND = (0.10, 0.10, 0.12)
 # run out.
 _COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#CC79A7", "#F0E442", "#0072B2", "#D55E00")
 
+Regions = NDArray[np.signedinteger[Any]]
+"""A slice of region or class indices, 0 the background."""
+
 _drawing = threading.Lock()  # matplotlib's font and glyph caches are not safe to share between threads
 
 
@@ -54,7 +57,7 @@ def case_figure(
     _draw_mask(left, case, view, regions, names or {})
     _draw_phi(figure, right, case, view)
     for axes in (left, right):
-        _draw_boundaries(axes, regions)
+        draw_boundaries(axes, regions)
         axes.set_xticks([])
         axes.set_yticks([])
     slices = case.record.shape[view.axis]
@@ -96,7 +99,7 @@ def _draw_mask(
     axes: Axes, case: Case, view: View, regions: NDArray[np.int64], names: Mapping[int, str]
 ) -> None:
     values = class_values(case)
-    colours = _colours(len(values))
+    colours = class_colours(len(values))
     aspect = view.steps[0] / view.steps[1]
     if case.image is None:
         axes.imshow(np.zeros_like(regions), cmap=ListedColormap([_BACKGROUND]), aspect=aspect)
@@ -125,7 +128,7 @@ def _draw_phi(figure: Figure, axes: Axes, case: Case, view: View) -> None:
     largest = max((region.maximum for region in case.record.regions), default=0.0)
     shown = axes.imshow(
         phi,
-        cmap=_heat(),
+        cmap=heat(),
         vmin=0,
         vmax=largest or 1.0,
         aspect=view.steps[0] / view.steps[1],
@@ -137,15 +140,23 @@ def _draw_phi(figure: Figure, axes: Axes, case: Case, view: View) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def _draw_boundaries(axes: Axes, regions: NDArray[np.int64]) -> None:
-    """White lines along the voxel edges where the region changes: exact, not a contour through the voxels."""
-    row, column = np.nonzero(regions[1:] != regions[:-1])
+def draw_boundaries(axes: Axes, regions: Regions) -> None:
+    """White lines along the voxel edges where the region changes: exact, not a contour through the voxels.
+
+    There are none around what is negative.
+    """
+    row, column = np.nonzero(_changes(regions[1:], regions[:-1]))
     horizontal = _segments(column - 0.5, row + 0.5, column + 0.5, row + 0.5)
-    row, column = np.nonzero(regions[:, 1:] != regions[:, :-1])
+    row, column = np.nonzero(_changes(regions[:, 1:], regions[:, :-1]))
     vertical = _segments(column + 0.5, row - 0.5, column + 0.5, row + 0.5)
     lines = LineCollection([*horizontal, *vertical], colors="white", linewidths=0.8)
     lines.set_capstyle("projecting")
     axes.add_collection(lines, autolim=False)
+
+
+def _changes(regions: Regions, neighbours: Regions) -> NDArray[np.bool_]:
+    changes: NDArray[np.bool_] = (regions != neighbours) & (regions >= 0) & (neighbours >= 0)
+    return changes
 
 
 def _segments(*coordinates: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
@@ -192,7 +203,7 @@ def _image_plane(case: Case, view: View) -> NDArray[Any]:
     return view.lay(case.read("image", (*first, *view.selection)))
 
 
-def _colours(count: int) -> ListedColormap:
+def class_colours(count: int) -> ListedColormap:
     """One colour a class, by its place among the case's classes, so that it is the same in every slice."""
     spare = max(0, count - len(_COLOURS))
     golden = (np.arange(spare) * 0.618034) % 1.0  # neighbours in the list get hues far apart
@@ -200,6 +211,6 @@ def _colours(count: int) -> ListedColormap:
     return ListedColormap([*_COLOURS[:count], *hues.tolist()] or ["black"])
 
 
-def _heat() -> Colormap:
+def heat() -> Colormap:
     """Inferno without its palest end, on which a white boundary would not be seen."""
     return ListedColormap(colormaps["inferno"](np.linspace(0.0, 0.85, 256)), name="heat")

@@ -12,21 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.errors import BadInput
-from dmapsvc.spec import Spacing
+from dmapsvc.spec import coarsest_axis
 from dmapsvc.store import Case
 
 AXES = "zyx"
 # Each axis of RAS+: what lies at its low end, at its high end.
 _DIRECTIONS = (("L", "R"), ("P", "A"), ("I", "S"))
-
-
-def default_axis(spacing: Spacing | None) -> int:
-    """The axis (z, y, x) that in-plane slices cut: the coarsest; z where there is a tie or no spacing."""
-    if spacing is None:
-        return 0
-    coarsest = int(np.argmax(spacing))
-    tie = any(np.isclose(spacing[coarsest], spacing[a], rtol=1e-3) for a in range(3) if a != coarsest)
-    return 0 if tie else coarsest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +53,7 @@ def find_view(case: Case, axis: int | None, index: int | None) -> View:
     """The view of slice `index` through `axis`, by default the fullest one in-plane; raises BadInput."""
     record = case.record
     if axis is None:
-        axis = default_axis(record.spacing)
+        axis = coarsest_axis(record.spacing)
     if axis not in (0, 1, 2):
         raise BadInput(f"axis {axis}", "an axis is 0 (z), 1 (y) or 2 (x)")
     if index is None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dmapsvc.errors import BadInput
 from dmapsvc.figures import case_figure, case_preview, figure_png
-from dmapsvc.figures.view import default_axis
 from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import Case, Dataset
@@ -77,14 +76,6 @@ def test_the_default_is_the_fullest_slice_through_the_coarsest_axis(case: Case) 
     figure = case_figure(case)
     assert "slice z = 3 of 6" in figure.get_suptitle()
     assert shown(figure, 0).shape == (14, 20)
-
-
-@pytest.mark.parametrize(
-    ("spacing", "axis"),
-    [((3, 1, 1), 0), ((1, 3, 1), 1), ((1, 1, 3), 2), ((1, 1, 1), 0), ((1, 3, 3), 0), (None, 0)],
-)
-def test_the_coarsest_axis_and_ties(spacing: Spacing | None, axis: int) -> None:
-    assert default_axis(spacing) == axis
 
 
 @pytest.mark.parametrize(("axis", "aspect"), [(0, 0.5 / 1.0), (1, 3.0 / 1.0), (2, 3.0 / 0.5)])
