@@ -6,8 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+READY_FOR_LOADER := $(VENV)/.ready-bench-loader
 
-.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-gpu test-gpu clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-gpu test-gpu clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,7 +44,7 @@ format: $(READY) ## put the code into the project's format
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: bench-maps bench-precompute bench-service bench-codecs ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
+bench: bench-maps bench-precompute bench-service bench-codecs bench-loader ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
 
 bench-maps: $(READY) ## Φ by everything people use for it, and how the time grows; JSON=file keeps the numbers
 	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
@@ -58,8 +59,19 @@ bench-gpu: $(READY) ## Φ on a GPU: where the time goes, and cuCIM beside it; ne
 bench-service: $(READY) ## an upload until it is published, against the bare computation
 	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)')
 
-bench-codecs: $(READY) ## what Φ costs to keep: size, encoding and decoding by codec
-	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+$(READY_FOR_LOADER): $(READY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-loader]'
+	@touch $@
+
+bench-loader: $(READY_FOR_LOADER) ## patches by nnU-Net's loader, others' and dmapsvc's; DATA=labels IMAGES=folder LABELS=5,6,7
+	@$(PY) -m benchmarks.loader $(if $(DATA),--data '$(DATA)') $(if $(IMAGES),--images '$(IMAGES)') \
+		$(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
+
+bench-feeding: $(READY) ## a V-Net's training fed by the loader, beside one fed from memory; STORE=dataset takes your own
+	@$(PY) -m benchmarks.feeding $(STORE) $(if $(JSON),--json '$(JSON)')
+
+bench-codecs: $(READY) ## what a case costs to keep and to read, by codec and chunk; IMAGE=file measure your own
+	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(IMAGE),--image '$(IMAGE)')
 
 clean: ## remove what these commands made, your data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out demo-out.previous dist build

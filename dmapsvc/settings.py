@@ -1,4 +1,4 @@
-"""Every setting of the service, documented where it is defined.
+"""Every setting of the service and of reading from one, documented where it is defined.
 
 Each is an environment variable `DMAPSVC_<NAME>`.
 """
@@ -23,7 +23,7 @@ _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory
 
 
 class Settings(BaseSettings):
-    """The settings of one service; API and worker of a service read the same ones."""
+    """The settings of one service; its API and its workers read the same ones, a loader only the last two."""
 
     model_config = SettingsConfigDict(env_prefix="DMAPSVC_", frozen=True)
 
@@ -41,7 +41,7 @@ class Settings(BaseSettings):
         "with auto:1, cuda:1 or cucim:1 on GPU 1, counted from 0.",
     )
     threads: int = Field(
-        default_factory=lambda: len(os.sched_getaffinity(0)),
+        default_factory=lambda: _cores(),
         ge=1,
         description="Threads a transform may use; all cores this process may use if unset.",
     )
@@ -57,6 +57,16 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
     max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
+    cache: Path | None = Field(
+        None,
+        description="Folder where training keeps copies of remote cases; ~/.cache/dmapsvc, "
+        "or dmapsvc in $XDG_CACHE_HOME, if unset.",
+    )
+    cache_bytes: int | None = Field(
+        None,
+        gt=0,
+        description="Bytes these copies may take; 50 GB, but at most half of the free disk, if unset.",
+    )
 
     @field_validator("device")
     @classmethod
@@ -82,6 +92,12 @@ class Settings(BaseSettings):
     def memory_budget_bytes(self) -> int:
         """The memory budget that is in force, in bytes."""
         return self.memory_budget if self.memory_budget is not None else int(0.6 * _memory_limit())
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of copies of remote cases that is in force."""
+        home = os.environ.get("XDG_CACHE_HOME")
+        return self.cache or (Path(home) if home else Path.home() / ".cache") / "dmapsvc"
 
     @cached_property
     def sqlalchemy_url(self) -> str:
@@ -119,6 +135,11 @@ def load_settings(**given: Any) -> Settings:
         raise BadInput(
             f"DMAPSVC_{name}={first['input']!r}", first["msg"].removeprefix("Value error, ")
         ) from None
+
+
+def _cores() -> int:
+    """The cores this process may use; on macOS, which binds none, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_limit() -> int:

@@ -9,6 +9,14 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The cache folder of this test: copies of remote cases never go to the user's."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("DMAPSVC_CACHE", str(cache))
+    return cache
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real label volumes that lies beside a development checkout."""

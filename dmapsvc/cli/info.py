@@ -18,7 +18,7 @@ from dmapsvc.cli.output import (
 from dmapsvc.cli.served import asked_dataset
 
 if TYPE_CHECKING:
-    from dmapsvc.store import Reader
+    from dmapsvc.loader.source import CaseSource
 
 
 def command(
@@ -39,10 +39,10 @@ def command(
     if store.startswith(("http://", "https://")) and "/v1/datasets/" not in store:
         _service(store, as_json)
         return
-    from dmapsvc.loader.source import open_dataset
+    from dmapsvc.loader.source import open_source
 
     with asked_dataset(store):
-        dataset = open_dataset(store)
+        dataset = open_source(store, patience=0)
     if case is None:
         _dataset(dataset, as_json)
     else:
@@ -62,9 +62,11 @@ def _service(server: str, as_json: bool) -> None:
     print_table(("dataset", "labels", "units", "cases"), rows)
 
 
-def _dataset(dataset: Reader, as_json: bool) -> None:
+def _dataset(dataset: CaseSource, as_json: bool) -> None:
+    from dmapsvc.loader.together import READERS, together
+
     cases = dataset.cases()
-    records = [dataset.case(case).record for case in cases]
+    records = together(dataset.record, cases, READERS)
     if as_json:
         summary = {"name": dataset.name, "spec": dataset.spec.to_json(), "names": dataset.names}
         print_json(
@@ -106,8 +108,8 @@ def _dataset(dataset: Reader, as_json: bool) -> None:
     )
 
 
-def _case(dataset: Reader, case: str, as_json: bool) -> None:
-    record = dataset.case(case).record
+def _case(dataset: CaseSource, case: str, as_json: bool) -> None:
+    record = dataset.record(case)
     data = record.to_json()
     if as_json:
         print_json({"name": case, **data})

@@ -60,7 +60,7 @@ def unit_word(units: str) -> str:
     return "voxels" if units == "voxel" else units
 
 
-def region_maxima(regions: Iterable[dict[str, Any]], names: dict[int, str] | None = None) -> str:
+def region_maxima(regions: Iterable[dict[str, Any]], names: Mapping[int, str] | None = None) -> str:
     """'background: 206.7, femur: 51.9': the largest distance in each region, of regions as JSON.
 
     Of many regions, those with the largest distances and the number of the others.

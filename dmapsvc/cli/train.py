@@ -39,7 +39,10 @@ def command(
     ] = "region",
     lr: Annotated[float, typer.Option("--lr", help="Adam's learning rate.")] = 1e-4,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights and patches.")] = 0,
-    workers: Annotated[int, typer.Option("--workers", help="Processes that read patches.")] = 2,
+    rotation: Annotated[
+        float, typer.Option("--rotation", help="Patches turn in-plane by up to so many degrees.")
+    ] = 15.0,
+    threads: Annotated[int, typer.Option("--threads", help="Threads that read patches.")] = 2,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Train a V-Net on patches of image, label and Φ.
@@ -73,7 +76,8 @@ def command(
         scale=scale,  # type: ignore[arg-type]  # checked there
         lr=lr,
         seed=seed,
-        workers=workers,
+        rotation=rotation,
+        threads=threads,
         device=device,  # type: ignore[arg-type]  # checked there
     )
     where = [f"training on {_device(settings)}, checkpoint {out}", *([_UNSCALED] if scale == "none" else [])]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dmapsvc.client.files import BLOCK, Progress, blocks, open_body, whole
 from dmapsvc.client.parse import parse_job
+from dmapsvc.client.parts import FilePart, part_of
 from dmapsvc.client.urls import case_path, dataset_path, job_path
 from dmapsvc.client.wire import Wire
 from dmapsvc.jobs import Job
@@ -156,6 +158,18 @@ class Client:
     def store_file(self, dataset: str, key: str) -> bytes | None:
         """The file `key` of a dataset's Zarr store, such as 'case01/zarr.json'; None if there is none."""
         return self._wire.file(f"/zarr/{dataset}.zarr/{key}")
+
+    @contextmanager
+    def store_part(
+        self, dataset: str, key: str, *, begin: int = 0, tag: str | None = None
+    ) -> Iterator[FilePart | None]:
+        """The file `key` of a dataset's Zarr store, to be read inside the block; None if there is none.
+
+        From the byte `begin` on if the file still has the `tag` that an earlier part had, else the whole of
+        it: its own `begin` says which.
+        """
+        with self._wire.part(f"/zarr/{dataset}.zarr/{key}", begin, tag) as answer:
+            yield None if answer is None else part_of(answer)
 
     def download(
         self,

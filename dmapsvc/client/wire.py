@@ -80,6 +80,25 @@ class Wire:
             yield answer
 
     @contextmanager
+    def part(self, path: str, begin: int, tag: str | None) -> Iterator[httpx.Response | None]:
+        """The answer with the file at `path` from the byte `begin` on if its tag is `tag`, else the whole of
+        it; None if nothing is there. Its body is still to be read.
+        """
+        headers = {"accept-encoding": "identity"}
+        if begin and tag is not None:
+            headers |= {"range": f"bytes={begin}-", "if-range": tag}
+        with self._reaching(), self._http.stream("GET", path, headers=headers) as answer:
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                yield None
+                return
+            if not answer.is_success:
+                answer.read()
+            _raise_problem(answer)
+            if _kind(answer) == "text/html":
+                raise _not_dmapsvc(answer)
+            yield answer
+
+    @contextmanager
     def _reaching(self) -> Iterator[None]:
         try:
             yield

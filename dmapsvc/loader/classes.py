@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dmapsvc.errors import BadLabels, NotFound
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import CaseRecord
@@ -43,12 +40,3 @@ def check_classes(case: str, record: CaseRecord, classes: Classes) -> None:
             f"the classes are frozen as {', '.join(map(str, classes))}",
             "Train anew to take it in, or make the dataset with a list of labels",
         )
-
-
-def class_indices(labels: NDArray[np.unsignedinteger], classes: Classes) -> NDArray[np.int64]:
-    """Class index of each voxel, int64 in the shape of `labels`; a label that is no class is background."""
-    values = np.asarray(classes, dtype=np.int64)
-    order = np.argsort(values)
-    place = np.searchsorted(values[order], labels).clip(max=len(values) - 1)
-    indices: NDArray[np.int64] = np.where(values[order][place] == labels, order[place], 0)
-    return indices

@@ -1,43 +1,126 @@
-"""Where a dataset lies: a folder, or a service's URL. No torch here."""
+"""Where a dataset lies: a folder, or behind a URL. No torch here.
+
+A `CaseSource` gives each case as a local folder of its files, which is what patches are read from;
+`open_dataset` gives the arrays themselves, by zarr. Fetching what is remote is `mirror.py`'s.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from dmapsvc.client import Client, split_dataset_url
-from dmapsvc.errors import BadInput, NotFound
-from dmapsvc.loader.cache import WholeFiles
-from dmapsvc.loader.served import ServedFiles
-from dmapsvc.store import Reader
+from dmapsvc.errors import NotFound
+from dmapsvc.spec import MapSpec
+from dmapsvc.store import CaseRecord, Dataset, Reader
+
+if TYPE_CHECKING:
+    from dmapsvc.loader.mirror import Mirror
 
 _REMEDY = "Name the folder ….zarr, or a URL like http://127.0.0.1:8000/v1/datasets/knees"
 
 
-def open_dataset(location: str | Path) -> Reader:
-    """The dataset at `location`, for reading: a folder `….zarr`, or 'http://host:port/v1/datasets/knees'.
+class CaseSource(Protocol):
+    """The published cases of one dataset, each of which it can lay into a local folder.
 
-    Behind a URL the cases are those published now; arrays are fetched whole when they are first read and kept
-    in memory, compressed (`loader.cache`), which is meant for many patches of one case, not for a single
-    voxel.
+    Picklable, and usable by several threads at once.
+    """
 
-    Raises NotFound if there is no dataset in the folder; for a URL ServerProblem if the service has none of
-    this name, ServerUnreachable if no service answers, BadInput if it is not a dataset's URL.
+    @property
+    def name(self) -> str:
+        """What the dataset is called."""
+
+    @property
+    def spec(self) -> MapSpec:
+        """Which map its cases have."""
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """What its labels are called, by value."""
+
+    def cases(self) -> list[str]:
+        """The names of the cases published now, sorted."""
+
+    def record(self, case: str) -> CaseRecord:
+        """The record of `case`; raises NotFound, Damaged."""
+
+    def folder(self, case: str) -> Path:
+        """A local folder with all files of `case`, fetched first if need be; raises NotFound, Damaged."""
+
+    def prefetch(self, cases: Sequence[str]) -> None:
+        """A hint: `cases` will be asked for soon, in this order, after those of earlier hints that were not
+        asked for yet. Returns at once and raises nothing.
+        """
+
+
+class LocalSource:
+    """The dataset in the folder `path`. Raises NotFound if none is there, Damaged."""
+
+    def __init__(self, path: Path) -> None:
+        _check_there(path)
+        self._dataset = Dataset(path)
+        self.name, self.spec, self.names = self._dataset.name, self._dataset.spec, self._dataset.names
+
+    def cases(self) -> list[str]:
+        """The names of the cases published now, sorted."""
+        return self._dataset.cases()
+
+    def record(self, case: str) -> CaseRecord:
+        """The record of `case`; raises NotFound, Damaged."""
+        record = self._dataset.record(case)
+        if record is None:
+            raise NotFound(
+                f"case {case!r}",
+                f"there is none of that name in {self.name}",
+                "`dmapsvc info` lists the cases",
+            )
+        return record
+
+    def folder(self, case: str) -> Path:
+        """The case's own folder."""
+        return self._dataset.path / case
+
+    def prefetch(self, cases: Sequence[str]) -> None:
+        """Nothing: it is all here."""
+
+
+def open_source(location: str | Path, *, patience: float | None = None) -> CaseSource:
+    """The cases of the dataset at `location`: a folder `….zarr`, 'http://host:port/v1/datasets/knees', or
+    's3://bucket/prefix/knees.zarr'.
+
+    Behind a URL each case is fetched once into the machine's cache, and a server that goes away is waited
+    for, `patience` seconds, ten minutes if left out (`mirror.py`).
+
+    Raises NotFound if there is no dataset; for a URL ServerProblem if the service has none of this name,
+    ServerUnreachable if no service answers, BadInput if it is not a dataset's URL.
     """
     if isinstance(location, str) and "://" in location:
-        return _open_url(location)
+        return _mirror(location, patience)
+    return LocalSource(Path(location))
+
+
+def open_dataset(location: str | Path, *, patience: float | None = None) -> Reader:
+    """The dataset at `location`, for reading by zarr; locations, `patience` and errors as of `open_source`.
+
+    Behind a URL the cases are those published now, metadata are read there, and an array is fetched whole
+    into the machine's cache when it is first read: meant for many patches of one case, not for one voxel.
+    """
+    if isinstance(location, str) and "://" in location:
+        return _mirror(location, patience).reader()
     path = Path(location)
+    _check_there(path)
+    return Reader.local(path)
+
+
+def _mirror(url: str, patience: float | None) -> Mirror:
+    from dmapsvc.loader.mirror import Mirror
+    from dmapsvc.loader.patience import PATIENCE
+
+    return Mirror(url, patience=PATIENCE if patience is None else patience)
+
+
+def _check_there(path: Path) -> None:
     if not (path / "zarr.json").is_file():
         raise NotFound(
             f"{path}: no dataset is there", "wanted a folder that `dmapsvc precompute` wrote", _REMEDY
         )
-    return Reader.local(path)
-
-
-def _open_url(url: str) -> Reader:
-    server, dataset, case = split_dataset_url(url)
-    if case is not None:
-        raise BadInput(url, "wanted a dataset, not a case", f"Open {url.partition('/cases/')[0]}")
-    client = Client(server)  # the reader's, as long as it lives
-    client.dataset(dataset)
-    cases = list(client.cases(dataset))
-    return Reader(WholeFiles(ServedFiles(client, dataset)), cases, name=dataset)

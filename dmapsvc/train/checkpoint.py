@@ -20,7 +20,7 @@ from dmapsvc.errors import BadFile, BadInput
 from dmapsvc.spec import MapSpec
 from dmapsvc.train.vnet import VNet
 
-FORMAT = "dmapsvc-checkpoint-1"
+FORMAT = "dmapsvc-checkpoint-2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,8 @@ class Checkpoint:
 
     `classes`: the label of each class index, 0 first; `names`: of labels, as far as they have any; `spec`: of
     the dataset's maps; `channels`: of its images; `settings`: the training's, `TrainSettings.identity`;
-    `model` and `optimizer`: state dicts.
+    `patches`: where in the stream of patches it is, `PatchLoader.state_dict`; `model` and `optimizer`: state
+    dicts.
     """
 
     step: int
@@ -38,6 +39,7 @@ class Checkpoint:
     spec: MapSpec
     channels: int
     settings: dict[str, Any]
+    patches: dict[str, Any]
     model: dict[str, Any]
     optimizer: dict[str, Any]
 

@@ -7,15 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from dmapsvc.errors import BadInput, Conflict, DeviceFailed, TooLarge
-from dmapsvc.loader.batches import Batch, batches
-from dmapsvc.loader.patches import PatchDataset
+from dmapsvc.loader import Augment, Batch, PatchLoader
 from dmapsvc.train.checkpoint import Checkpoint, check_place
 from dmapsvc.train.losses import PenalizedCrossEntropy
 from dmapsvc.train.settings import Device, TrainSettings
@@ -42,11 +41,11 @@ def train(settings: TrainSettings, on_step: Callable[[Step], None] = lambda step
 
     The checkpoint is written every `save_every` steps, at the end, and when something ends the training
     early: Ctrl-C (KeyboardInterrupt goes on to the caller once it is saved), a server that went away. A
-    checkpoint that is there already is gone on from, with the classes it has frozen and fresh patches; if it
-    has all its steps, nothing is done. The result depends on `seed`, `workers` and where earlier runs
-    stopped.
+    checkpoint that is there already is gone on from, with the classes it has frozen and the patches that come
+    next; if it has all its steps, nothing is done. Where runs stopped, and how many threads read, does not
+    change what is learnt.
 
-    Raises what `PatchDataset` raises; BadInput if `out` cannot be written, BadFile if `out` is something else
+    Raises what `PatchLoader` raises; BadInput if `out` cannot be written, BadFile if `out` is something else
     than a checkpoint, Conflict if it is one of another training; BadInput if the loss is no longer finite;
     DeviceFailed for CUDA where there is none, or too little memory on it; TooLarge for too little memory
     without it.
@@ -88,16 +87,22 @@ class _Run:
         check_place(settings.out)
         earlier = Checkpoint.load(settings.out) if settings.out.exists() else None
         self._step = self._saved = 0 if earlier is None else earlier.step
-        self._patches = PatchDataset(
+        self._patches = PatchLoader(
             settings.location,
             patch=settings.patch,
+            batch=settings.batch,
             scale=settings.scale,
             foreground=settings.foreground,
-            seed=(settings.seed, self._step),
+            augment=Augment(rotation=settings.rotation) if settings.rotation else None,
             classes=None if earlier is None else earlier.classes,
+            seed=settings.seed,
+            threads=settings.threads,
+            device=self._device,
         )
         if earlier is not None:
             self._check_same(earlier)
+            self._patches.load_state_dict(earlier.patches)
+        self._learnt = self._patches.state_dict()
         self._net = self._network(earlier)
         self._optimizer = torch.optim.Adam(self._net.parameters(), lr=settings.lr)
         if earlier is not None:
@@ -107,10 +112,8 @@ class _Run:
     def to_the_end(self, on_step: Callable[[Step], None]) -> None:
         """All the steps that are left."""
         settings = self._settings
-        pin = self._device.type == "cuda"
-        with closing(
-            batches(self._patches, size=settings.batch, workers=settings.workers, pin_memory=pin)
-        ) as stream:
+        with self._patches:
+            stream = iter(self._patches)
             before = time.perf_counter()
             while self._step < settings.steps:
                 loss = self._learn(next(stream))
@@ -127,10 +130,11 @@ class _Run:
         Checkpoint(
             step=self._step,
             classes=self._patches.classes,
-            names=self._patches.names,
+            names=dict(self._patches.names),
             spec=self._patches.spec,
             channels=self._patches.channels,
             settings=self._settings.identity,
+            patches=self._learnt,
             model=self._net.state_dict(),
             optimizer=self._optimizer.state_dict(),
         ).save(self._settings.out)
@@ -138,12 +142,8 @@ class _Run:
 
     def _learn(self, batch: Batch) -> float:
         """One step of Adam; the loss before it."""
-        image, label, phi = (
-            tensor.to(self._device, non_blocking=True)
-            for tensor in (batch["image"], batch["label"], batch["phi"])
-        )
         self._optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(self._net(image), label, phi)
+        loss = self._loss(self._net(batch["image"]), batch["label"], batch["phi"])
         loss.backward()
         value = float(loss.item())
         if not math.isfinite(value):
@@ -156,6 +156,7 @@ class _Run:
         with _undisturbed():
             self._optimizer.step()
             self._step += 1
+            self._learnt = self._patches.state_dict()  # not before: a batch without its step comes again
         return value
 
     def _network(self, earlier: Checkpoint | None) -> VNet:

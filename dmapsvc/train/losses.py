@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dmapsvc.errors import BadInput
-from dmapsvc.loader.prepared import IGNORE_INDEX
+from dmapsvc.loader import IGNORE_INDEX
 
 
 class PenalizedCrossEntropy(nn.Module):

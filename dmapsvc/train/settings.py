@@ -14,7 +14,7 @@ from dmapsvc.train.vnet import DIVISOR
 Device = Literal["auto", "cpu", "cuda"]
 
 # How long, how fast and where a training runs: free to differ when it goes on. The rest is what it is.
-_FREE = {"location", "out", "steps", "workers", "device", "save_every"}
+_FREE = {"location", "out", "steps", "threads", "device", "save_every"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +25,8 @@ class TrainSettings:
     from it. `patch`: sides (z, y, x) in voxels, multiples of 16. `batch`: patches a step. `steps`: in all,
     those of earlier runs included. `width`: the V-Net's first-stage channels (16 in the paper). `lr`: Adam's
     learning rate (1e-4 in Calivá et al.). `foreground`: share of patches centred on a labelled voxel.
-    `workers`: processes that read patches; 0 reads in the training's own. `device`: `auto` is CUDA where
-    there is some. `save_every`: steps between checkpoints.
+    `rotation`: patches are turned in-plane by up to so many degrees either way. `threads`: that read patches.
+    `device`: `auto` is CUDA where there is some. `save_every`: steps between checkpoints.
 
     `scale`: how Φ weighs. `region` (Φ / M, in [0, 1)) doubles the weight towards boundaries. `balanced` gives
     every region a mean weight of 1. `none` is the paper's letter, Φ as it is; on knees in voxels it gives the
@@ -45,8 +45,9 @@ class TrainSettings:
     scale: Scale = "region"
     lr: float = 1e-4
     foreground: float = 0.5
+    rotation: float = 15.0
     seed: int = 0
-    workers: int = 2
+    threads: int = 2
     device: Device = "auto"
     save_every: int = 100
 
@@ -55,10 +56,10 @@ class TrainSettings:
             raise BadInput(
                 f"patch {self.patch}", f"V-Net wants three sides, multiples of {DIVISOR}", "Try (64, 64, 64)"
             )
-        for name in ("batch", "steps", "width", "save_every"):
+        for name in ("batch", "steps", "width", "threads", "save_every"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("workers", "seed"):
-            self._check(name, getattr(self, name) >= 0, "at least 0")
+        self._check("seed", self.seed >= 0, "at least 0")
+        self._check("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees")
         self._check("lr", 0 < self.lr < float("inf"), "a positive number")
         self._check("foreground", 0 <= self.foreground <= 1, "0 to 1")
         self._check("scale", self.scale in SCALES, f"one of {', '.join(SCALES)}")

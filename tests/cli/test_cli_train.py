@@ -19,7 +19,7 @@ def test_a_training_and_its_continuation(cli: Callable[..., Run], masks: Path, t
     store, out = tmp_path / "knees.zarr", tmp_path / "knees.pt"
     (masks / "sub" / "c.nii.gz").unlink()  # it has no image
     cli("precompute", masks, store, "--images", tmp_path / "images", "--backend", "scipy")
-    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0", "--lr", "0.001")
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--threads", "1", "--lr", "0.001")
     run = cli("train", store, "-o", out, "--steps", "2", *quick)
     assert run.code == 0, run.err
     assert run.out.startswith(f"{out}: step 2 of 2, loss ")
@@ -43,7 +43,7 @@ def test_ctrl_c_tells_which_step_is_kept_and_where(
     images = ("--images", tmp_path / "images")
     cli("precompute", masks / "a.nii.gz", store, *images, "--backend", "scipy")
     monkeypatch.setattr(train._Shown, "__call__", _interrupt)
-    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0")
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--threads", "1")
     run = cli("train", store, "-o", out, *quick)
     assert run.code == 130
     assert f"saved at step 1 in {out}" in run.err.splitlines()
@@ -52,7 +52,7 @@ def test_ctrl_c_tells_which_step_is_kept_and_where(
 def test_scale_none_says_what_it_does(cli: Callable[..., Run], masks: Path, tmp_path: Path) -> None:
     store = tmp_path / "knees.zarr"
     cli("precompute", masks / "a.nii.gz", store, "--images", tmp_path / "images", "--backend", "scipy")
-    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--workers", "0", "--steps", "1")
+    quick = ("--patch", "16,16,16", "--width", "1", "--batch", "1", "--threads", "1", "--steps", "1")
     for scale, said in (("none", 1), ("region", 0)):
         run = cli("train", store, "-o", tmp_path / f"{scale}.pt", "--scale", scale, *quick)
         assert run.code == 0, run.err
@@ -66,7 +66,7 @@ def test_a_network_too_large_for_the_machine_is_one_line(
 ) -> None:
     store, out = tmp_path / "knees.zarr", tmp_path / "knees.pt"
     cli("precompute", masks / "a.nii.gz", store, "--images", tmp_path / "images", "--backend", "scipy")
-    run = cli("train", store, "-o", out, "--patch", "16,16,16", "--workers", "0", "--width", width)
+    run = cli("train", store, "-o", out, "--patch", "16,16,16", "--threads", "1", "--width", width)
     assert run.code == 2
     assert run.error == (
         "error: this machine's memory is too small for this training. Make patch, batch or width smaller."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,9 @@ def knees(make_dataset: Callable[..., Path]) -> Path:
     """Two cases of 40×36×44 and 24×50×30 voxels with labels 3, 5 and 7, of which 7 and 5 are classes."""
     volumes = {"a": _two_bones((40, 36, 44), 1), "b": _two_bones((24, 50, 30), 2)}
     return make_dataset(volumes, MapSpec(labels=(7, 5)))
+
+
+@pytest.fixture
+def threads() -> Callable[[], int]:
+    """How many threads make batches now."""
+    return lambda: sum(thread.name.startswith("dmapsvc-ahead") for thread in threading.enumerate())

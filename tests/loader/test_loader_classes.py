@@ -6,12 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from dmapsvc.errors import BadLabels, NotFound
-from dmapsvc.loader.classes import check_classes, class_indices, dataset_classes
+from dmapsvc.loader.classes import check_classes, dataset_classes
 from dmapsvc.loader.source import open_dataset
 
 MakeDataset = Callable[..., Path]
@@ -49,16 +46,3 @@ def test_no_label_at_all_is_told(make_dataset: MakeDataset) -> None:
     zeros = np.zeros((4, 4, 4), dtype=np.uint8)
     with pytest.raises(NotFound, match="no case has a label"):
         _classes(make_dataset({"a": (zeros, zeros)}))
-
-
-@given(
-    labels=hnp.arrays(np.uint32, (3, 4), elements=st.sampled_from([0, 1, 2, 5, 6, 7, 8, 2**32 - 1])),
-    classes=st.permutations([2, 5, 7, 2**32 - 1]).map(lambda values: (0, *values)),
-)
-def test_indices_are_places_in_the_list(
-    labels: np.typing.NDArray[np.uint32], classes: tuple[int, ...]
-) -> None:
-    indices = class_indices(labels, classes)
-    assert indices.dtype == np.int64
-    expected = [[classes.index(value) if value in classes else 0 for value in row] for row in labels.tolist()]
-    assert indices.tolist() == expected

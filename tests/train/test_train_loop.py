@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from dmapsvc.errors import BadFile, BadInput, BadLabels, Conflict, DeviceFailed
-from dmapsvc.loader.batches import batches
-from dmapsvc.loader.patches import PatchDataset
+from dmapsvc.loader.patchloader import PatchLoader
 from dmapsvc.region import SCALES, Scale
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
@@ -26,7 +25,8 @@ def _settings(dataset: Dataset, **changes: Any) -> TrainSettings:
         "patch": (16, 16, 16),
         "steps": 3,
         "width": 2,
-        "workers": 0,
+        "rotation": 0.0,
+        "threads": 1,
         "device": "cpu",
     }
     return TrainSettings(**(few | changes))
@@ -51,19 +51,19 @@ def test_the_loss_is_the_penalised_one_in_the_scale_asked_for(dataset: Dataset, 
     """The first step made again from its parts, equation 2 written out."""
     reported: list[float] = []
     train(_settings(dataset, steps=1, scale=scale, seed=3), lambda step: reported.append(step.loss))
-    patches = PatchDataset(dataset.path, patch=(16, 16, 16), scale=scale, seed=(3, 0))
-    batch = next(batches(patches, size=2))
+    with PatchLoader(dataset.path, patch=(16, 16, 16), scale=scale, seed=3) as patches:
+        batch = next(iter(patches))
     torch.manual_seed(3)
     with torch.no_grad():
         log = VNet(in_channels=1, classes=3, width=2)(batch["image"]).log_softmax(1)
-    entropy = -log.gather(1, batch["label"][:, None])[:, 0]
+    entropy = -log.gather(1, batch["label"].long()[:, None])[:, 0]
     assert reported == [pytest.approx(((1 + batch["phi"]) * entropy).mean().item(), rel=1e-4)]
 
 
 def test_the_checkpoint_is_plain_and_holds_what_using_it_needs(dataset: Dataset) -> None:
     path = train(_settings(dataset, scale="balanced"))
     content = torch.load(path, weights_only=True)
-    assert content["format"] == "dmapsvc-checkpoint-1"
+    assert content["format"] == "dmapsvc-checkpoint-2"
     checkpoint = Checkpoint.load(path)
     assert checkpoint.step == 3
     assert checkpoint.classes == (0, 4, 9)
@@ -92,7 +92,7 @@ def test_running_again_goes_on_where_it_stopped(dataset: Dataset) -> None:
     train(_settings(dataset, steps=2))
     before = Checkpoint.load(dataset.path.parent / "vnet.pt")
     steps: list[int] = []
-    path = train(_settings(dataset, steps=5, workers=1), lambda step: steps.append(step.step))
+    path = train(_settings(dataset, steps=5), lambda step: steps.append(step.step))
     after = Checkpoint.load(path)
     assert steps == [3, 4, 5]
     assert {float(state["step"]) for state in before.optimizer["state"].values()} == {2.0}
@@ -101,6 +101,22 @@ def test_running_again_goes_on_where_it_stopped(dataset: Dataset) -> None:
     }  # Adam's moments go on
     assert not torch.equal(before.model["entry.weight"], after.model["entry.weight"])
     train(_settings(dataset, steps=5), lambda step: pytest.fail("nothing was left to do"))
+
+
+def test_where_it_stopped_and_how_many_threads_read_change_nothing(dataset: Dataset) -> None:
+    at_once = train(_settings(dataset, steps=4, rotation=20.0, out=dataset.path.parent / "at-once.pt"))
+    train(_settings(dataset, steps=1, rotation=20.0))
+    in_parts = train(_settings(dataset, steps=4, rotation=20.0, threads=3))
+    one, other = _weights(at_once), _weights(in_parts)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_rotated_patches_are_other_patches(dataset: Dataset) -> None:
+    still, turned = (
+        _weights(train(_settings(dataset, rotation=rotation, out=dataset.path.parent / f"{rotation}.pt")))
+        for rotation in (0.0, 90.0)
+    )
+    assert not torch.equal(still["entry.weight"], turned["entry.weight"])
 
 
 def test_going_on_as_another_training_is_a_conflict(dataset: Dataset) -> None:
@@ -125,8 +141,28 @@ def test_ctrl_c_saves_and_goes_on_to_the_caller(dataset: Dataset) -> None:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        train(_settings(dataset, steps=50, workers=1), interrupt)
+        train(_settings(dataset, steps=50), interrupt)
     assert Checkpoint.load(dataset.path.parent / "vnet.pt").step == 2
+
+
+def test_a_batch_that_was_not_learnt_comes_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = train(_settings(dataset, steps=2, out=dataset.path.parent / "at-once.pt"))
+    real = VNet.forward
+    calls = 0
+
+    def interrupted_in_the_second(net: VNet, image: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        return real(net, image)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(VNet, "forward", interrupted_in_the_second)
+        train(_settings(dataset, steps=2))
+    assert Checkpoint.load(dataset.path.parent / "vnet.pt").step == 1
+    one, other = _weights(at_once), _weights(train(_settings(dataset, steps=2)))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_ctrl_c_within_an_adam_step_waits_for_its_end(
@@ -196,7 +232,8 @@ def test_cuda_where_there_is_none(dataset: Dataset) -> None:
         ({"patch": (0, 16, 16)}, "multiples of 16"),
         ({"batch": 0}, "batch is 0; wanted at least 1"),
         ({"steps": 0}, "steps is 0"),
-        ({"workers": -1}, "workers is -1"),
+        ({"threads": 0}, "threads is 0; wanted at least 1"),
+        ({"rotation": 181.0}, "rotation is 181.0; wanted 0 to 180 degrees"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"foreground": 1.5}, "foreground is 1.5"),
         ({"scale": "mean"}, "wanted one of none, region, balanced"),

@@ -1,0 +1,121 @@
+"""A dataset in a bucket, served by moto on a real socket."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from moto.server import ThreadedMotoServer
+from obstore.store import S3Store
+
+from dmapsvc.errors import BadInput, NotFound, ServerUnreachable
+from dmapsvc.loader.mirror import Mirror
+from dmapsvc.loader.origin import open_origin
+from dmapsvc.loader.source import open_dataset, open_source
+from dmapsvc.store import Dataset
+from dmapsvc.store.mapped import MappedCase
+
+URL = "s3://shelf/lab/knees.zarr"
+PHI = "lab/knees.zarr/a/phi/0/c/0/0/0"
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "lab",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }.items():
+        monkeypatch.setenv(name, value)
+    httpx.put(f"{endpoint}/shelf", trust_env=False)  # what makes a bucket
+    return S3Store("shelf", client_options={"allow_http": True})
+
+
+@pytest.fixture
+def shelved(bucket: S3Store, knees: Path) -> Path:
+    """The dataset whose files are in the bucket, as any tool copies them there."""
+    upload(bucket, knees)
+    return knees
+
+
+def upload(bucket: S3Store, folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            key = f"lab/{folder.name}/{path.relative_to(folder).as_posix()}"
+            bucket.put(key, path.read_bytes())
+
+
+def test_a_bucket_is_a_source_of_cases(shelved: Path, bucket: S3Store) -> None:
+    bucket.put("lab/knees.zarr/coming/phi/zarr.json", b"{}")
+    source, here = open_source(URL), Dataset(shelved)
+    assert source.cases() == ["a", "b"]  # and none that is being copied there
+    assert (source.name, source.spec, source.names) == (here.name, here.spec, here.names)
+    for case in "ab":
+        assert source.record(case) == here.record(case)
+        folder = source.folder(case)
+        assert MappedCase(folder, case).record == here.record(case)
+        for path in (shelved / case).rglob("c/**/*"):
+            assert (
+                path.is_dir() or path.read_bytes() == (folder / path.relative_to(shelved / case)).read_bytes()
+            )
+
+
+def test_zarr_reads_a_bucket(shelved: Path) -> None:
+    there, here = open_dataset(URL), open_dataset(shelved)
+    assert there.cases() == here.cases()
+    assert np.array_equal(there.case("b").phi_values(), here.case("b").phi_values())
+
+
+def test_a_file_goes_on_where_it_was_unless_it_is_another(shelved: Path, bucket: S3Store) -> None:
+    origin, content = open_origin(URL), (shelved / "a/phi/0/c/0/0/0").read_bytes()
+    key = PHI.removeprefix("lab/knees.zarr/")
+    with origin.part(key, 0, None) as part:
+        assert part is not None
+        tag = part.tag
+        assert (part.begin, part.size, b"".join(part.blocks)) == (0, len(content), content)
+    with origin.part(key, 1000, tag) as part:
+        assert part is not None
+        assert (part.begin, part.size, part.tag) == (1000, len(content), tag)
+        assert b"".join(part.blocks) == content[1000:]
+    bucket.put(PHI, content[::-1])
+    with origin.part(key, 1000, tag) as part:
+        assert part is not None
+        assert (part.begin, b"".join(part.blocks)) == (0, content[::-1])
+    with origin.part("a/nothing", 0, None) as part:
+        assert part is None
+    assert origin.read("a/nothing") is None
+
+
+def test_what_is_no_dataset_in_a_bucket_is_told(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(NotFound, match="'hips'"):
+        Mirror("s3://shelf/lab/hips.zarr")
+    with pytest.raises(ServerUnreachable, match=r"s3://attic/knees.zarr: .*404.*AWS_ENDPOINT_URL"):
+        Mirror("s3://attic/knees.zarr")
+    for url in ("s3://shelf", "s3://shelf/lab/knees", "s3:///knees.zarr"):
+        with pytest.raises(BadInput, match=r"s3://bucket/prefix/knees\.zarr"):
+            Mirror(url)
+    with pytest.raises(BadInput, match="ftp://"):
+        Mirror("ftp://host/knees.zarr")
+    monkeypatch.setitem(sys.modules, "obstore", None)
+    with pytest.raises(BadInput, match=r"Install dmapsvc\[s3\]"):
+        Mirror(URL)
+
+
+def test_a_store_that_is_away_is_told(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(ServerUnreachable, match="error sending request"):
+        Mirror(URL)
