@@ -63,7 +63,7 @@ def _service(server: str, as_json: bool) -> None:
 
 
 def _dataset(dataset: CaseSource, as_json: bool) -> None:
-    from dmapsvc.loader.together import READERS, together
+    from dmapsvc.loader.remote.together import READERS, together
 
     cases = dataset.cases()
     records = together(dataset.record, cases, READERS)

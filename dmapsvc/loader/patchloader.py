@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from itertools import count
@@ -28,6 +27,7 @@ from dmapsvc.loader.classes import Classes, dataset_classes
 from dmapsvc.loader.derived import Normalise
 from dmapsvc.loader.making import Form, Made, Maker, Rings, Work
 from dmapsvc.loader.opened import OpenedCases
+from dmapsvc.loader.remote.together import READERS, together
 from dmapsvc.loader.sampling import Sampler
 from dmapsvc.loader.source import CaseSource, open_source
 from dmapsvc.loader.turns import Augment, Box
@@ -35,7 +35,6 @@ from dmapsvc.region import Scale
 from dmapsvc.store import CaseRecord
 from dmapsvc.store.classtable import class_table
 
-_READERS = 8  # threads that read the cases' records, which may be far away
 _MOST_WORKERS = 1024
 _OF_A_PROCESS = ("_process", "_running", "_opened")
 
@@ -250,5 +249,4 @@ def _records(source: CaseSource) -> dict[str, CaseRecord]:
     names = source.cases()
     if not names:
         raise NotFound(f"{source.name}: no case is published", remedy="Publish a mask and its image first")
-    with ThreadPoolExecutor(_READERS) as pool:
-        return dict(zip(names, pool.map(source.record, names), strict=True))
+    return dict(zip(names, together(source.record, names, READERS), strict=True))

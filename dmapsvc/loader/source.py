@@ -15,7 +15,7 @@ from dmapsvc.spec import MapSpec
 from dmapsvc.store import CaseRecord, Dataset, Reader
 
 if TYPE_CHECKING:
-    from dmapsvc.loader.mirror import Mirror
+    from dmapsvc.loader.remote.mirror import Mirror
 
 _REMEDY = "Name the folder ….zarr, or a URL like http://127.0.0.1:8000/v1/datasets/knees"
 
@@ -113,8 +113,8 @@ def open_dataset(location: str | Path, *, patience: float | None = None) -> Read
 
 
 def _mirror(url: str, patience: float | None) -> Mirror:
-    from dmapsvc.loader.mirror import Mirror
-    from dmapsvc.loader.patience import PATIENCE
+    from dmapsvc.loader.remote.mirror import Mirror
+    from dmapsvc.loader.remote.patience import PATIENCE
 
     return Mirror(url, patience=PATIENCE if patience is None else patience)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from api.__main__ import _listen
 from demo.service import ROOT, Service
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import Talk
@@ -105,3 +106,10 @@ def test_stopping_ends_those_who_wait(tmp_path: Path) -> None:
         with http.stream("GET", f"{answer.headers['location']}/events") as events:
             next(events.iter_lines())
             assert service.stop("api") == 0
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

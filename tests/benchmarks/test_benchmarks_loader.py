@@ -106,7 +106,7 @@ def test_a_loader_in_a_process_of_its_own(feed: Feed) -> None:
     assert run.patches % feed.batch == 0
     assert run.rate == pytest.approx(run.patches / run.seconds)
     assert run.peak.own > 10_000_000  # torch alone
-    assert run.import_seconds > run.first_seconds > 0
+    assert run.ready_seconds > run.first_seconds > 0
 
 
 def test_the_first_patches_count_from_the_start(feed: Feed) -> None:
@@ -146,7 +146,7 @@ def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_promised_ratios() -> None:
     def standing(name: str, patches: int, cpu_seconds: float, disk_bytes: int) -> Standing:
         run = Run(
-            import_seconds=1,
+            ready_seconds=1,
             first_seconds=1,
             patches=patches,
             seconds=1,
@@ -182,7 +182,7 @@ def test_the_remote_way(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
         places = next(batches).places()
         batches.close()
         seen.append((way.name, {case for case, _ in places}))
-        return Run(import_seconds=0, first_seconds=1, patches=1, seconds=1, cpu_seconds=1, peak=Memory())
+        return Run(ready_seconds=0, first_seconds=1, patches=1, seconds=1, cpu_seconds=1, peak=Memory())
 
     seen: list[tuple[str, set[str]]] = []
     monkeypatch.setattr(loader_remote, "measure", measured)

@@ -16,9 +16,9 @@ import pytest
 import zarr
 
 from dmapsvc.errors import BadInput, Damaged, NotFound, ServerUnreachable
-from dmapsvc.loader.cachefolder import CacheFolder
-from dmapsvc.loader.mirror import Mirror
-from dmapsvc.loader.together import together
+from dmapsvc.loader.remote.cachefolder import CacheFolder
+from dmapsvc.loader.remote.mirror import Mirror
+from dmapsvc.loader.remote.together import together
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset, layout
 from dmapsvc.store.mapped import MappedCase

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from demo.service import Service
 from dmapsvc.errors import Problem, ServerProblem, ServerUnreachable
-from dmapsvc.loader import patience as patience_module
-from dmapsvc.loader.mirror import Mirror
 from dmapsvc.loader.patchloader import PatchLoader
-from dmapsvc.loader.patience import Patience, Stopped
+from dmapsvc.loader.remote import patience as patience_module
+from dmapsvc.loader.remote.cachefolder import CacheFolder
+from dmapsvc.loader.remote.mirror import Mirror
+from dmapsvc.loader.remote.patience import Patience, Stopped
 from tests.loader.origin_server import OriginServer
 
-LOGGER = "dmapsvc.loader.patience"
+LOGGER = "dmapsvc.loader.remote.patience"
 
 
 @pytest.fixture
@@ -66,13 +69,14 @@ def test_patches_come_before_the_whole_dataset_is_there_and_a_break_does_not_end
     tmp_path: Path, make_dataset: Callable[..., Path], two_bones: Any
 ) -> None:
     folder = make_dataset({f"c{n}": two_bones((24, 24, 24), n) for n in range(6)}, name="many")
-    go_on = threading.Event()
+    go_on, noting = threading.Event(), threading.Lock()
     begun: list[str] = []
 
     def hold_all_but_two(key: str) -> None:
         case = key.partition("/")[0]
-        if "/c/" in key and case not in begun:
-            begun.append(case)
+        with noting:
+            if "/c/" in key and case not in begun:
+                begun.append(case)
         if "/c/" in key and case not in begun[:2]:
             go_on.wait(20)
 
@@ -90,6 +94,27 @@ def test_patches_come_before_the_whole_dataset_is_there_and_a_break_does_not_end
         assert len(later - set(first["case"])) == 4
         loader.close()
         mirror.close()
+
+
+def test_a_cache_smaller_than_the_dataset_gives_the_same_patches(
+    make_dataset: Callable[..., Path], two_bones: Any, own_cache: Path
+) -> None:
+    folder = make_dataset({f"c{n}": two_bones((24, 24, 24), n) for n in range(5)}, name="many")
+    size = sum(file.stat().st_size for file in (folder / "c0").rglob("*") if file.is_file())
+    with OriginServer(folder.parent) as server:
+        mirror = Mirror(server.url("many"), cache=CacheFolder(own_cache, 2 * size))
+        here, there = (
+            PatchLoader(place, patch=(16, 16, 16), batch=2, threads=2, batches_per_epoch=15)
+            for place in (folder, mirror)
+        )
+        for one, other in zip(here, there, strict=True):
+            assert one["case"] == other["case"]
+            for key in ("image", "label", "phi", "maxima", "means", "corner"):
+                assert torch.equal(one[key], other[key])
+        fetched = sum(server.asked[f"/zarr/many.zarr/c{n}/phi/0/c/0/0/0"] for n in range(5))
+        there.close()
+        mirror.close()
+    assert fetched > 5
 
 
 def test_a_server_that_stays_away_ends_in_one_line(knees: Path) -> None:
@@ -186,11 +211,25 @@ def test_who_stops_waits_no_longer() -> None:
         patience.insist(answer)
 
 
+def test_a_mirror_that_nobody_has_any_more_ends_its_threads(knees: Path) -> None:
+    with OriginServer(knees.parent) as server:
+        mirror = Mirror(server.url("knees"))
+        server.gone = True
+        mirror.prefetch(mirror.cases())
+        fetching = [thread for thread in threading.enumerate() if thread.name.startswith("dmapsvc-fetch")]
+        assert fetching
+        del mirror
+        gc.collect()
+        for thread in fetching:
+            thread.join(10)
+            assert not thread.is_alive()
+
+
 def test_an_interpreter_that_ends_does_not_wait_for_a_server(knees: Path) -> None:
     with OriginServer(knees.parent) as server:
         code = (
             "import sys, time\n"
-            "from dmapsvc.loader.mirror import Mirror\n"
+            "from dmapsvc.loader.remote.mirror import Mirror\n"
             f"mirror = Mirror({server.url('knees')!r}); print('open', flush=True); sys.stdin.readline()\n"
             "mirror.prefetch(mirror.cases()); time.sleep(0.5)\n"
         )

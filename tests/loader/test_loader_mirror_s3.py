@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,8 @@ from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
 from dmapsvc.errors import BadInput, NotFound, ServerUnreachable
-from dmapsvc.loader.mirror import Mirror
-from dmapsvc.loader.origin import open_origin
+from dmapsvc.loader.remote.mirror import Mirror
+from dmapsvc.loader.remote.origin import open_origin
 from dmapsvc.loader.source import open_dataset, open_source
 from dmapsvc.store import Dataset
 from dmapsvc.store.mapped import MappedCase
@@ -113,6 +114,24 @@ def test_what_is_no_dataset_in_a_bucket_is_told(bucket: S3Store, monkeypatch: py
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(BadInput, match=r"Install dmapsvc\[s3\]"):
         Mirror(URL)
+
+
+def test_a_forked_process_is_told_instead_of_hanging(shelved: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    said = context.Queue()
+
+    def child() -> None:
+        try:
+            mirror.folder("b")
+        except BadInput as error:
+            said.put(str(error))
+
+    mirror = Mirror(URL)
+    mirror.folder("a")
+    process = context.Process(target=child)
+    process.start()
+    assert 'multiprocessing_context="spawn"' in said.get(timeout=30)
+    process.join()
 
 
 def test_a_store_that_is_away_is_told(bucket: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:

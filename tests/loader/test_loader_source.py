@@ -90,7 +90,9 @@ def test_a_server_that_fails_later_is_told_in_one_line(server: OriginServer) -> 
 
 
 def test_opening_needs_no_torch() -> None:
-    check = "import sys, dmapsvc.loader.source, dmapsvc.loader.mirror; sys.exit('torch' in sys.modules)"
+    check = (
+        "import sys, dmapsvc.loader.source, dmapsvc.loader.remote.mirror; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
@@ -129,8 +131,8 @@ def test_the_store_of_a_url_gives_zarr_the_ranges_it_asks_for(knees: Path, serve
     from zarr.core.buffer import default_buffer_prototype
     from zarr.core.sync import sync
 
-    from dmapsvc.loader.mirror import Mirror
-    from dmapsvc.loader.mirrored import MirroredFiles
+    from dmapsvc.loader.remote.mirror import Mirror
+    from dmapsvc.loader.remote.mirrored import MirroredFiles
 
     files = MirroredFiles(Mirror(server.url("knees")))
     for key in ("a/phi/0/c/0/0/0", "a/zarr.json", "zarr.json"):

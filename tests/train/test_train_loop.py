@@ -157,9 +157,10 @@ def test_a_batch_that_was_not_learnt_comes_again(dataset: Dataset, monkeypatch: 
             raise KeyboardInterrupt
         return real(net, image)
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(VNet, "forward", interrupted_in_the_second)
+    monkeypatch.setattr(VNet, "forward", interrupted_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
         train(_settings(dataset, steps=2))
+    monkeypatch.undo()
     assert Checkpoint.load(dataset.path.parent / "vnet.pt").step == 1
     one, other = _weights(at_once), _weights(train(_settings(dataset, steps=2)))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dmapsvc.errors import DmapsvcError
-from dmapsvc.loader.patience import Stopped
+from dmapsvc.loader.remote.patience import Stopped
 
 AT_ONCE = 2  # cases: while one is verified the other comes in, and the first is not held up by the tenth
 _PATIENCE = 5.0  # seconds; a thread that waits for a server is left behind when the interpreter ends
@@ -29,6 +28,7 @@ class Prefetcher:
     def __init__(self, fetch: Fetch, is_here: Callable[[str], bool], limit: Callable[[], int]) -> None:
         self._list = _List()
         self._threads: list[threading.Thread] = []
+        self._starting = threading.Lock()
         self._fetch, self._is_here, self._limit = fetch, is_here, limit
         self.close = weakref.finalize(self, _end, self._list, self._threads)
 
@@ -38,29 +38,34 @@ class Prefetcher:
         if not missing:
             return
         self._list.write(missing)
-        if not self._threads:
-            work = (self._list, self._fetch, self._limit)
-            self._threads += [
-                threading.Thread(target=_work, args=work, name=f"dmapsvc-fetch-{n}", daemon=True)
-                for n in range(AT_ONCE)
-            ]
-            for thread in self._threads:
-                thread.start()
+        with self._starting:
+            if not self._threads:
+                self._start()
 
     @contextmanager
     def turn(self, case: str) -> Iterator[None]:
-        """For the block, fetch `case` oneself: once those that are wanted before it are through, or nobody
-        else of this process is at it.
+        """For the block, fetch `case` oneself: once those that are wanted before it are through and nobody
+        else of this process is at it, or at once if it is here by then.
         """
-        self._list.begin(case)
+        is_first = self._list.begin(case, self._is_here)
         try:
             yield
         finally:
-            self._list.end(case)
+            if is_first:
+                self._list.end(case)
 
     def note_use(self, case: str) -> None:
         """Somebody uses `case` now: it is no longer ahead of anybody."""
         self._list.strike(case)
+
+    def _start(self) -> None:
+        work = (self._list, self._fetch, self._limit)
+        self._threads += [
+            threading.Thread(target=_work, args=work, name=f"dmapsvc-fetch-{n}", daemon=True)
+            for n in range(AT_ONCE)
+        ]
+        for thread in self._threads:
+            thread.start()
 
 
 class _List:
@@ -105,11 +110,16 @@ class _List:
             self._largest = max(self._largest, size)
         self.end(case)
 
-    def begin(self, case: str) -> None:
-        """Wait for the turn of `case`, which is needed now."""
+    def begin(self, case: str, is_here: Callable[[str], bool]) -> bool:
+        """Wait for the turn of `case`, which is needed now; False if it was fetched meanwhile."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or (self._is_free() and self._is_turn(case)))
+            self._changed.wait_for(
+                lambda: self._closed or is_here(case) or (self._is_free() and self._is_turn(case))
+            )
+            if is_here(case):
+                return False
             self._begun.add(case)
+            return True
 
     def end(self, case: str) -> None:
         with self._changed:
@@ -142,13 +152,12 @@ class _List:
 
 def _work(wanted: _List, fetch: Fetch, limit: Callable[[], int]) -> None:
     while (case := wanted.claim(limit() // 2)) is not None:
-        size = 0
         try:
             size = sum(file.stat().st_size for file in fetch(case).rglob("*") if file.is_file())
         except Stopped:
             return
-        except (DmapsvcError, OSError):  # whoever asks for the case itself is told
-            pass
+        except Exception:  # of whatever kind: whoever asks for the case itself is told
+            size = 0
         wanted.done(case, size)
 
 

@@ -46,11 +46,11 @@ def open_origin(url: str) -> Origin:
     """
     scheme = url.partition("://")[0]
     if scheme in ("http", "https"):
-        from dmapsvc.loader.http_origin import HttpOrigin
+        from dmapsvc.loader.remote.http_origin import HttpOrigin
 
         return HttpOrigin(url)
     if scheme == "s3":
-        from dmapsvc.loader.s3_origin import S3Origin
+        from dmapsvc.loader.remote.s3_origin import S3Origin
 
         return S3Origin(url)
     raise BadInput(

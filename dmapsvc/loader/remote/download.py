@@ -6,8 +6,8 @@ from pathlib import Path
 
 from dmapsvc.client import FilePart
 from dmapsvc.errors import Damaged, ServerUnreachable
-from dmapsvc.loader.origin import Origin
-from dmapsvc.loader.patience import Patience
+from dmapsvc.loader.remote.origin import Origin
+from dmapsvc.loader.remote.patience import Patience
 
 
 class Download:

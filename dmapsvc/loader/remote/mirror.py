@@ -16,13 +16,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dmapsvc.loader.cachefolder import CacheFolder
-from dmapsvc.loader.edition import Edition
-from dmapsvc.loader.fetching import Fetcher
-from dmapsvc.loader.mirrored import MirroredFiles
-from dmapsvc.loader.origin import open_origin
-from dmapsvc.loader.patience import PATIENCE, Patience
-from dmapsvc.loader.prefetching import Prefetcher
+from dmapsvc.loader.remote.cachefolder import CacheFolder
+from dmapsvc.loader.remote.edition import Edition
+from dmapsvc.loader.remote.fetching import Fetcher
+from dmapsvc.loader.remote.mirrored import MirroredFiles
+from dmapsvc.loader.remote.origin import open_origin
+from dmapsvc.loader.remote.patience import PATIENCE, Patience
+from dmapsvc.loader.remote.prefetching import Prefetcher
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import CaseRecord, Reader
 
@@ -33,7 +33,7 @@ class Mirror:
 
     Opening asks the origin once and fails at once; from then on it is waited for `patience` seconds if it
     goes away. `cache`: where the copies are kept; as the settings say, if left out. A case that is replaced
-    at the origin stays as it is here as long as its copy does, and is never mixed with what came after.
+    at the origin stays as it is here until somebody on the machine fetches the new one; they never mix.
 
     Raises ServerProblem or NotFound if there is no such dataset, ServerUnreachable, Damaged, BadInput for
     another URL.

@@ -22,12 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmapsvc.errors import BadInput
-from dmapsvc.loader.edition import ID_DIGITS, PARTS, Edition, LocalCopy
+from dmapsvc.loader.remote.edition import ID_DIGITS, PARTS, Edition, LocalCopy
 from dmapsvc.settings import load_settings
 from dmapsvc.store.layout import NODE
 
 DEFAULT_BYTES = 50 * 10**9  # about 1,200 knees with their images
-_COPY = re.compile(rf"(?P<case>.+)\.[0-9a-f]{{{ID_DIGITS}}}")
+_COPY = re.compile(rf".+\.[0-9a-f]{{{ID_DIGITS}}}")
 _GONE = ".gone-"
 
 

@@ -60,6 +60,7 @@ class Patience:
                 if not _is_away(error):
                     raise
                 if progress() != reached:
+                    self.note_success()
                     pause, reached, stuck_since = _FIRST_PAUSE, progress(), time.monotonic()
                 left = self._note_failure(error, stuck_since)
                 if self._stopped.wait(min(left, pause * random.uniform(0.75, 1.25))):

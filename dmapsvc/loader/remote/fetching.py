@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from dmapsvc.errors import Damaged, NotFound, Superseded
-from dmapsvc.loader.cachefolder import CacheFolder
-from dmapsvc.loader.download import Download
-from dmapsvc.loader.edition import Edition, LocalCopy
-from dmapsvc.loader.origin import Origin
-from dmapsvc.loader.patience import Patience
-from dmapsvc.loader.together import together
+from dmapsvc.loader.remote.cachefolder import CacheFolder
+from dmapsvc.loader.remote.download import Download
+from dmapsvc.loader.remote.edition import Edition, LocalCopy
+from dmapsvc.loader.remote.origin import Origin
+from dmapsvc.loader.remote.patience import Patience
+from dmapsvc.loader.remote.together import together
 from dmapsvc.spec import check_name
 from dmapsvc.store.layout import NODE
 
@@ -86,6 +86,8 @@ class Fetcher:
     def _fetch_alone(self, case: str, arrays: Collection[str] | None) -> LocalCopy:
         with self._cache.lock(self._origin.address, check_name(case, "case")):
             copy = self._fetch(case, arrays)
+        if arrays is None:
+            self._whole[case] = copy
         self._cache.make_room(copy.path)
         return copy
 

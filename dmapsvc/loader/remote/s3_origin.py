@@ -25,12 +25,14 @@ BLOCK = 1 << 20  # bytes handed on at once, at least
 SILENCE = timedelta(seconds=60)  # the longest without a byte, as `Client`'s
 WHOLE = timedelta(hours=12)  # for one file; without it obstore ends every download after 30 s
 
+_first_process: int | None = None
+
 
 class S3Origin:
     """The dataset at 's3://bucket/prefix/knees.zarr'.
 
-    Raises BadInput for another URL, and if `obstore` is not installed. Do not use one after a fork: its
-    threads are not there.
+    Raises BadInput for another URL, if `obstore` is not installed, and in a process that was forked from one
+    that used it: its threads do not come along, and reading would hang.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,6 +41,7 @@ class S3Origin:
             from obstore.store import S3Store
         except ImportError:
             raise BadInput(url, "reading S3 needs obstore", "Install dmapsvc[s3]") from None
+        _check_process(url)
         parts = urlsplit(url)
         prefix = parts.path.strip("/")
         if not (parts.netloc and prefix.endswith(".zarr")):
@@ -111,6 +114,19 @@ class S3Origin:
 
     def _at(self, key: str) -> str:
         return f"{self.address}/{key}".rstrip("/")
+
+
+def _check_process(url: str) -> None:
+    global _first_process
+    if _first_process is None:
+        _first_process = os.getpid()
+    # a spawned process imports this module anew
+    if _first_process != os.getpid():
+        raise BadInput(
+            f"{url} in a forked process",
+            "what reads S3 does not work after a fork",
+            'Give the DataLoader multiprocessing_context="spawn", or no workers: PatchLoader has threads',
+        )
 
 
 def _part(found: GetResult) -> FilePart:
