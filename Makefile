@@ -63,8 +63,8 @@ $(READY_FOR_LOADER): $(READY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-loader]'
 	@touch $@
 
-bench-loader: $(READY_FOR_LOADER) ## patches by nnU-Net's loader, others' and dmapsvc's; DATA=labels IMAGES=folder LABELS=5,6,7
-	@$(PY) -m benchmarks.loader $(if $(DATA),--data '$(DATA)') $(if $(IMAGES),--images '$(IMAGES)') \
+bench-loader: $(READY_FOR_LOADER) ## patches by nnU-Net's loader, others' and dmapsvc's; MASKS=folder IMAGES=folder LABELS=5,6,7
+	@$(PY) -m benchmarks.loader $(if $(MASKS),--masks '$(MASKS)') $(if $(IMAGES),--images '$(IMAGES)') \
 		$(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
 
 bench-feeding: $(READY) ## a V-Net's training fed by the loader, beside one fed from memory; STORE=dataset takes your own
