@@ -47,12 +47,18 @@ def scaling(maximum: Any, mean_phi: Any, scale: Scale) -> tuple[Any, Any]:
 
     Raises BadInput for another scale.
     """
+    check_scale(scale)
     if scale == "none":
         return 1.0, 0.0
     if scale == "region":
         there = maximum > 0
         return there / (maximum + (maximum == 0)), 0.0
-    if scale == "balanced":
-        factor = 1.0 / (1.0 + mean_phi)
-        return factor, factor - 1.0
-    raise BadInput(f"scale {scale!r}", f"wanted one of {', '.join(SCALES)}")
+    factor = 1.0 / (1.0 + mean_phi)
+    return factor, factor - 1.0
+
+
+def check_scale(scale: Scale) -> Scale:
+    """`scale` itself; raises BadInput if there is none of that name."""
+    if scale not in SCALES:
+        raise BadInput(f"scale {scale!r}", f"wanted one of {', '.join(SCALES)}")
+    return scale

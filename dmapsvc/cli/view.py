@@ -12,18 +12,25 @@ from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput
 
+_OF_CASE, _OF_BATCH = ("axis", "index"), ("patch", "rotation", "scale", "seed")
+
 
 def command(
+    context: typer.Context,
     store: Annotated[str, typer.Argument(metavar="STORE|URL", help="A local dataset, or its URL.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="The PNG file.")],
     case: Annotated[
         str | None, typer.Argument(metavar="CASE", help="The case; left out with --batch.")
     ] = None,
     axis: Annotated[
-        str | None, typer.Option("--axis", help="Axis that is cut: z, y or x; left out: the coarsest.")
+        str | None,
+        typer.Option("--axis", help="Of a case, the axis that is cut: z, y or x; left out: the coarsest."),
     ] = None,
     index: Annotated[
-        int | None, typer.Option("--index", help="Slice; left out: the one with the most labelled voxels.")
+        int | None,
+        typer.Option(
+            "--index", help="Of a case, the slice; left out: the one with the most labelled voxels."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
@@ -59,6 +66,10 @@ def command(
             "one of them is drawn",
             f"`dmapsvc info {store}` lists the cases",
         )
+    if case is None:
+        _refuse(context, _OF_CASE, "with --batch", "a case")
+    else:
+        _refuse(context, _OF_BATCH, f"with case {case}", "--batch")
     with asked_dataset(store):
         if case is not None:
             png = _case_png(store, case, axis, index)
@@ -76,6 +87,18 @@ def command(
     except OSError as error:
         raise BadInput(f"{out}: {error.strerror}", "wanted a place where a file can be written") from None
     typer.echo(str(out))
+
+
+def _refuse(context: typer.Context, options: tuple[str, ...], beside: str, owner: str) -> None:
+    """Raises BadInput for one of `options` that was given, which are for `owner`."""
+    for option in options:
+        source = context.get_parameter_source(option)
+        if source is not None and source.name == "COMMANDLINE":
+            raise BadInput(
+                f"--{option} {context.params[option]} {beside}",
+                f"--{option} is for {owner}",
+                f"Leave --{option} out, or draw {owner}",
+            )
 
 
 def _case_png(store: str, case: str, axis: str | None, index: int | None) -> bytes:

@@ -26,10 +26,10 @@ Normalise = Literal["case"] | tuple[float, float] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """A value is stored · `factor` + `offset`: float32, by channel or by class."""
+    """A value is stored · `factor` + `offset`: by channel or by class."""
 
-    factor: NDArray[np.float32]
-    offset: NDArray[np.float32]
+    factor: NDArray[np.float64]
+    offset: NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def normalisation(image: ImageRecord, normalise: Normalise) -> tuple[Linear, tup
         means, deviations = np.full_like(means, mean), np.full_like(deviations, deviation)
     minima = np.array([channel.minimum for channel in image.moments])
     padding = ((minima - means) / deviations).tolist()
-    return _linear(1 / deviations, -means / deviations), tuple(padding)
+    return Linear(factor=1 / deviations, offset=-means / deviations), tuple(padding)
 
 
 def _by_class(
@@ -109,10 +109,6 @@ def _by_class(
         factors[at], offsets[at] = region.scaling(scale)
         maxima[at], means[at] = region.maximum, region.mean_phi
     step = record.quantisation
-    phi = _linear(factors * step.scale_factor, factors * step.add_offset + offsets)
-    distance = _linear(np.full_like(maxima, -step.scale_factor), maxima - step.add_offset)
+    phi = Linear(factor=factors * step.scale_factor, offset=factors * step.add_offset + offsets)
+    distance = Linear(factor=np.full_like(maxima, -step.scale_factor), offset=maxima - step.add_offset)
     return phi, distance, maxima.astype(np.float32), means.astype(np.float32)
-
-
-def _linear(factor: NDArray[np.float64], offset: NDArray[np.float64]) -> Linear:
-    return Linear(factor=factor.astype(np.float32), offset=offset.astype(np.float32))

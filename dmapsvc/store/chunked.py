@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import math
-import mmap
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib import reload
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 
 from dmapsvc.compiling import without_cache
@@ -26,16 +26,19 @@ from dmapsvc.store.checksum import CRC_BYTES, unseal
 from dmapsvc.store.classtable import ClassTable
 from dmapsvc.store.decode import Chunks
 from dmapsvc.store.layout import shard_key
-from dmapsvc.store.native import Functions
-from dmapsvc.store.shard import REMEDY
+from dmapsvc.store.libraries import Functions
+from dmapsvc.store.linear import Numbers, in_precision
+from dmapsvc.store.shard import REMEDY, map_shard
 from dmapsvc.store.sharding import Sharding
 
-Kernel = Literal["read_image", "read_label", "read_phi"]
+Kernel = Literal["read_image", "read_label", "search_label", "read_phi"]
 
 _SMALLEST_PAYLOAD = 16 + CRC_BYTES  # blosc's header and the checksum
 _EMPTY = 2**64 - 1
+_LOOKED_UP = 2  # bytes of the largest labels for which there is a table
 
 _log = logging.getLogger(__name__)
+_preparing = Lock()
 
 
 class ChunkedArray:
@@ -50,7 +53,7 @@ class ChunkedArray:
         self, path: Path, sharding: Sharding, functions: Functions, what: str, *, verify: bool
     ) -> None:
         self._what, self._dtype = what, sharding.dtype
-        payloads = self._map(path / shard_key(sharding.shape))
+        payloads = map_shard(path / shard_key(sharding.shape), what)
         self._chunks = Chunks(
             payloads=payloads,
             places=self._read_index(payloads, math.prod(sharding.grid)),
@@ -66,30 +69,34 @@ class ChunkedArray:
         self,
         corner: Sequence[int],
         out: NDArray[np.float32],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Write stored · factor[c] + offset[c] into `out`, (c, z, y, x), of the box at `corner`, (z, y, x).
 
         Like the others, raises Damaged for a chunk that fails its checksum or does not decode; `out` is then
         written in part.
         """
-        self._run("read_image", corner, out, factor, offset)
+        self._run("read_image", corner, out, *in_precision(self._dtype, factor, offset))
 
     def read_label(self, corner: Sequence[int], out: NDArray[Any], table: ClassTable) -> None:
-        """Write the class index of each voxel into `out`, (z, y, x); the stored type has one or two bytes."""
-        self._run("read_label", corner, out[np.newaxis], table.lookup)
+        """Write the class index of each voxel into `out`, (z, y, x)."""
+        if self._dtype.itemsize <= _LOOKED_UP:
+            self._run("read_label", corner, out[np.newaxis], table.lookup)
+        else:
+            self._run("search_label", corner, out[np.newaxis], table.values, table.order)
 
     def read_phi(
         self,
         corner: Sequence[int],
         out: NDArray[np.float32],
         classes: NDArray[np.signedinteger[Any]],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Write stored · factor[k] + offset[k] into `out`, (z, y, x), k of `classes`."""
-        self._run("read_phi", corner, out[np.newaxis], classes[np.newaxis], factor, offset)
+        numbers = in_precision(self._dtype, factor, offset)
+        self._run("read_phi", corner, out[np.newaxis], classes[np.newaxis], *numbers)
 
     def _run(
         self, kernel: Kernel, corner: Sequence[int], out: NDArray[Any], *arguments: NDArray[Any]
@@ -104,15 +111,6 @@ class ChunkedArray:
             raise self._damaged(f"chunk {number} {how}")
         if box is not out:
             out[...] = box
-
-    def _map(self, path: Path) -> NDArray[np.uint8]:
-        try:
-            with path.open("rb") as file:
-                length = os.fstat(file.fileno()).st_size
-                content = mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) if length else b""
-        except (FileNotFoundError, NotADirectoryError):
-            raise self._damaged("its shard is missing") from None
-        return np.frombuffer(content, np.uint8)
 
     def _read_index(self, payloads: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
         size = count * 16 + CRC_BYTES
@@ -149,13 +147,16 @@ def prepare(kernel: Kernel, stored: np.dtype[Any], *arrays: tuple[np.dtype[Any],
     """Compile a kernel for what is `stored` and the types and axes of `arrays`, or load it; in memory if the
     disk is no good.
     """
-    try:
-        _run_on_nothing(kernel, stored, *arrays)
-    except Exception as error:  # whatever a file of numba's cache that is damaged raises
-        _log.warning("the compiled kernels on disk are not used: %s: %s", type(error).__name__, error)
-        with without_cache():
-            reload(decode)
-        _run_on_nothing(kernel, stored, *arrays)
+    with _preparing:  # a thread that finds the disk no good reloads what others would prepare
+        try:
+            _run_on_nothing(kernel, stored, *arrays)
+        except NumbaError:  # the kernel does not compile, whatever lies on the disk
+            raise
+        except Exception as error:  # whatever a file of numba's cache that is damaged raises
+            _log.warning("the compiled kernels on disk are not used: %s: %s", type(error).__name__, error)
+            with without_cache():
+                reload(decode)
+            _run_on_nothing(kernel, stored, *arrays)
 
 
 def _run_on_nothing(kernel: Kernel, stored: np.dtype[Any], *arrays: tuple[np.dtype[Any], int]) -> None:

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dmapsvc.compiling import compiled, inlined
+from dmapsvc.store.checksum import CRC_BYTES
 from dmapsvc.store.native import checksum, decompress
 
 NO_FAULT, BAD_CHECKSUM, UNDECODABLE = range(3)
-
-CRC_BYTES = 4
 
 Axes = tuple[int, int, int, int]
 
@@ -27,8 +26,8 @@ class Chunks(NamedTuple):
 
     `payloads`: uint8, the shard. `places`: int64 (chunks, 2), offset and length of each chunk in C order of
     `grid`; all lie within `payloads`, with room for a blosc header and a checksum. `shape`, `sides` and
-    `grid` are the array's, a chunk's, and how many there are. Then the addresses of `native.Functions`, and
-    whether checksums are verified.
+    `grid` are the array's, a chunk's, and how many there are. Then the addresses of `libraries.Functions`,
+    and whether checksums are verified.
     """
 
     payloads: NDArray[np.uint8]
@@ -58,8 +57,9 @@ def read_image(chunks, scratch, corner, out, factor, offset):  # type: ignore[no
     """Write stored · factor + offset, by channel, of the box at `corner` that is as large as `out`.
 
     `scratch`: one chunk of the stored type. `out`: float32, left alone where the box is outside the array.
-    `factor`, `offset`: float32, one a channel.
+    `factor`, `offset`: one a channel, of the type that is calculated in (`linear.precision`).
     """
+    number = factor.dtype.type
     parts = _parts(chunks, corner, out.shape)
     voxels, box = scratch.reshape(-1), out.reshape(-1)
     for i in range(len(parts.number)):
@@ -75,7 +75,7 @@ def read_image(chunks, scratch, corner, out, factor, offset):  # type: ignore[no
                     stored = _row(voxels, source, chunks.sides, c, z, y, width)
                     values = _row(box, target, out.shape, c, z, y, width)
                     for x in range(width):
-                        values[x] = np.float32(stored[x]) * scale + shift
+                        values[x] = number(stored[x]) * scale + shift
     return NO_FAULT, 0
 
 
@@ -107,11 +107,41 @@ def read_label(chunks, scratch, corner, out, table):  # type: ignore[no-untyped-
 
 
 @compiled
+def search_label(chunks, scratch, corner, out, wanted, order):  # type: ignore[no-untyped-def]
+    """Write order[i] where stored is wanted[i], and 0 where it is none of them; see `read_image`.
+
+    `wanted`: int64, ascending, not empty; for types whose numbers are too many for the table of `read_label`.
+    """
+    parts = _parts(chunks, corner, out.shape)
+    voxels, box = scratch.reshape(-1), out.reshape(-1)
+    for i in range(len(parts.number)):
+        fault = _unpack(chunks, parts.number[i], scratch)
+        if fault != NO_FAULT:
+            return fault, parts.number[i]
+        _, depth, height, width = parts.length[i]
+        source, target = _start(chunks.sides, parts.in_chunk[i]), _start(out.shape, parts.in_box[i])
+        for z in range(depth):
+            for y in range(height):
+                stored = _row(voxels, source, chunks.sides, 0, z, y, width)
+                values = _row(box, target, out.shape, 0, z, y, width)
+                index = _search(wanted, order, stored[0])
+                for x in range(width):
+                    values[x] = index
+                if not _is_uniform(stored):
+                    for x in range(1, width):
+                        if stored[x] != stored[x - 1]:
+                            index = _search(wanted, order, stored[x])
+                        values[x] = index
+    return NO_FAULT, 0
+
+
+@compiled
 def read_phi(chunks, scratch, corner, out, classes, factor, offset):  # type: ignore[no-untyped-def]
     """Write stored · factor + offset, by the class of each voxel, of the box at `corner`; see `read_image`.
 
-    `classes`: of the shape of `out`, places in `factor` and `offset`, both float32.
+    `classes`: of the shape of `out`, places in `factor` and `offset`.
     """
+    number = factor.dtype.type
     parts = _parts(chunks, corner, out.shape)
     voxels, box, indices = scratch.reshape(-1), out.reshape(-1), classes.reshape(-1)
     for i in range(len(parts.number)):
@@ -127,11 +157,24 @@ def read_phi(chunks, scratch, corner, out, classes, factor, offset):  # type: ig
                 values = _row(box, target, out.shape, 0, z, y, width)
                 scale, shift = factor[index[0]], offset[index[0]]
                 for x in range(width):
-                    values[x] = np.float32(stored[x]) * scale + shift
+                    values[x] = number(stored[x]) * scale + shift
                 if not _is_uniform(index):
                     for x in range(width):
-                        values[x] = np.float32(stored[x]) * factor[index[x]] + offset[index[x]]
+                        values[x] = number(stored[x]) * factor[index[x]] + offset[index[x]]
     return NO_FAULT, 0
+
+
+@inlined
+def _search(wanted, order, value):  # type: ignore[no-untyped-def]
+    """order[i] of the i at which `wanted`, ascending, is `value`; 0 where it is nowhere."""
+    low, high = 0, wanted.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        if wanted[middle] < np.int64(value):
+            low = middle + 1
+        else:
+            high = middle
+    return order[low] if wanted[low] == np.int64(value) else 0
 
 
 @inlined

@@ -16,6 +16,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore
 
 from dmapsvc.store.classtable import ClassTable
+from dmapsvc.store.linear import Numbers, in_precision
 from dmapsvc.store.reader import ArrayName, Case, StrictStore
 
 
@@ -29,14 +30,15 @@ class ForeignArray:
         self,
         corner: Sequence[int],
         out: NDArray[np.float32],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Write stored · factor[c] + offset[c] into `out`, (c, z, y, x)."""
         box, selection = self._overlap(corner, out.shape[1:])
         stored = self._read((..., *selection)).reshape(len(out), *out[:, *box].shape[1:])
-        scale, shift = (numbers.reshape(-1, 1, 1, 1) for numbers in (factor, offset))
-        out[:, *box] = stored.astype(np.float32) * scale + shift
+        numbers = in_precision(stored.dtype, factor, offset)
+        scale, shift = (array.reshape(-1, 1, 1, 1) for array in numbers)
+        out[:, *box] = stored.astype(scale.dtype) * scale + shift
 
     def read_label(self, corner: Sequence[int], out: NDArray[Any], table: ClassTable) -> None:
         """Write the class index of each voxel into `out`, (z, y, x)."""
@@ -48,13 +50,15 @@ class ForeignArray:
         corner: Sequence[int],
         out: NDArray[np.float32],
         classes: NDArray[np.signedinteger[Any]],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Write stored · factor[k] + offset[k] into `out`, (z, y, x), k of `classes`."""
         box, selection = self._overlap(corner, out.shape)
         places = classes[box]
-        out[box] = self._read(selection).astype(np.float32) * factor[places] + offset[places]
+        stored = self._read(selection)
+        scale, shift = in_precision(stored.dtype, factor, offset)
+        out[box] = stored.astype(scale.dtype) * scale[places] + shift[places]
 
     def _read(self, selection: Any) -> NDArray[Any]:
         return self._case.read(self._array, selection)

@@ -86,6 +86,13 @@ def array_shape(record: CaseRecord, array: str) -> tuple[int, ...]:
     return record.shape
 
 
+def recorded_type(record: CaseRecord, array: str) -> str | None:
+    """The type of one of a case's `image_arrays`; None for the label's, of which the record says nothing."""
+    if array == "image" and record.image is not None:
+        return record.image.dtype
+    return "uint16" if array == "phi" else None
+
+
 def case_files(record: CaseRecord) -> tuple[str, ...]:
     """Every file of a published case, from the case's own folder: `zarr.json` first, then array by array."""
     files = [NODE]

@@ -20,7 +20,8 @@ from dmapsvc.store import layout
 from dmapsvc.store.chunked import ChunkedArray, prepare
 from dmapsvc.store.classtable import ClassTable
 from dmapsvc.store.foreign import ForeignArray, open_case, overlap
-from dmapsvc.store.native import functions
+from dmapsvc.store.libraries import functions
+from dmapsvc.store.linear import Numbers
 from dmapsvc.store.positions import by_label, read_positions
 from dmapsvc.store.reader import UNREADABLE, ArrayName, unreadable
 from dmapsvc.store.record import CaseRecord
@@ -31,7 +32,6 @@ Corner = Sequence[int]
 """The first voxel of a box, (z, y, x); it may lie outside of the volume."""
 
 _ATTEMPTS = 10  # to open a case while it is replaced
-_LOOKED_UP = ("uint8", "uint16")  # labels for which compiled code has a table
 
 
 class MappedCase:
@@ -45,9 +45,10 @@ class MappedCase:
     left alone in `out`.
 
     Raises NotFound if there is no such case, Superseded if it is replaced again and again, and Damaged if its
-    metadata cannot be read, or a shard is missing, cut off, or of a wrong index. As long as the case is
-    there, each shard keeps a file descriptor; it may be removed or replaced, but not cut off in place, which
-    the store never does: the system ends a process that reads what is mapped and no longer there.
+    metadata cannot be read or ask for a codec that is not installed, an array is of another type than its
+    record says, or a shard is missing, cut off, or of a wrong index. As long as the case is there, each shard
+    keeps a file descriptor (none since Python 3.13); it may be removed or replaced, but not cut off in place,
+    which the store never does: the system ends a process that reads what is mapped and no longer there.
     """
 
     def __init__(self, folder: Path, name: str, *, verify: bool = True) -> None:
@@ -72,10 +73,13 @@ class MappedCase:
         self,
         corner: Corner,
         out: NDArray[np.float32],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Read a box of the image into `out`, (c, z, y, x): stored · factor[c] + offset[c].
+
+        `factor` and `offset` are float32 or float64; calculated is in float32 where it holds every value of
+        the stored type, else in float64.
 
         Raises NotFound if the case has no image, Damaged for a chunk that fails its checksum or does not
         decode, and, where zarr reads, Superseded if the case was replaced since.
@@ -101,8 +105,8 @@ class MappedCase:
         corner: Corner,
         out: NDArray[np.float32],
         classes: NDArray[np.signedinteger[Any]],
-        factor: NDArray[np.float32],
-        offset: NDArray[np.float32],
+        factor: Numbers,
+        offset: Numbers,
     ) -> None:
         """Read a box of Φ into `out`, (z, y, x): stored · factor[k] + offset[k].
 
@@ -144,9 +148,12 @@ class MappedCase:
             raise Damaged(f"{what}: its metadata are missing", remedy=REMEDY)
         if tuple(node["shape"]) != layout.array_shape(self.record, array):
             raise Damaged(f"{what}: its shape is not that of the case's record", remedy=REMEDY)
+        found, wanted = node["data_type"], layout.recorded_type(self.record, array)
+        if found != (wanted or found):
+            raise Damaged(f"{what}: its type is {found}", f"the case's record says {wanted}", REMEDY)
         sharding, libraries = known_sharding(node), functions()
-        wide = array == "label" and sharding is not None and sharding.dtype not in _LOOKED_UP
-        if libraries is None or sharding is None or wide:
+        signed = array == "label" and sharding is not None and sharding.dtype.kind != "u"
+        if libraries is None or sharding is None or signed:
             return ForeignArray(open_case(self._folder, self.name), array)
         return ChunkedArray(self._folder / array / "0", sharding, libraries, what, verify=self._verify)
 
@@ -166,8 +173,9 @@ def warm() -> None:
 
 
 def _check_factors(out: NDArray[Any], factor: NDArray[Any], offset: NDArray[Any]) -> None:
-    types = {array.dtype for array in (out, factor, offset)}
-    _check(types == {np.dtype(np.float32)}, f"types {sorted(map(str, types))}, float32 alone is written")
+    _check(out.dtype == np.float32, f"out {out.dtype}, float32 alone is written")
+    types = {str(array.dtype) for array in (factor, offset)}
+    _check(types <= {"float32", "float64"}, f"factors of {sorted(types)}, wanted float32 or float64")
     _check(factor.ndim == 1 and factor.shape == offset.shape, f"factors {factor.shape}, {offset.shape}")
 
 

@@ -41,6 +41,8 @@ class Running:
 
     def moments(self) -> Moments:
         """Of all that was added; the deviation is not finite where the voxels' squares are not."""
+        if self._minimum == self._maximum:  # exactly: a mean of equal numbers is rounded
+            return Moments(mean=self._minimum, deviation=1.0, minimum=self._minimum, maximum=self._maximum)
         deviation = math.sqrt(self._squares / self._voxels) or 1.0
         return Moments(mean=self._mean, deviation=deviation, minimum=self._minimum, maximum=self._maximum)
 
@@ -68,7 +70,7 @@ def _moments(volume: NDArray[Any]) -> Moments:
     for plane in volume:
         running.add(plane)
     moments = running.moments()
-    if not math.isfinite(moments.deviation):
+    if not (math.isfinite(moments.mean) and math.isfinite(moments.deviation)):
         raise BadInput(
             "the image's voxels are too large for a finite variance", remedy="Divide them by a constant"
         )

@@ -1,51 +1,18 @@
-"""C functions of libraries that are installed anyway, to be called from compiled code without the GIL.
+"""Calls of the C functions of `libraries.py`, from compiled code without the GIL.
 
-numcodecs' extension module exports the whole of C-Blosc, google-crc32c brings libcrc32c. Addresses go through
-compiled code as plain numbers, so that code kept on disk holds for the next process. What the functions are
-used for is decided in `decode`.
+Addresses go through compiled code as plain numbers, so that code kept on disk holds for the next process.
+What the functions are used for is decided in `decode`.
 """
 
 from __future__ import annotations
 
 import ctypes
-import importlib
 from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
-
-
-class Functions(NamedTuple):
-    """Addresses. `decompress` is `blosc_decompress_ctx`, which has no global state; `checksum` is
-    `crc32c_extend`.
-    """
-
-    decompress: int
-    checksum: int
-
-
-@cache
-def functions() -> Functions | None:
-    """The functions, or None where a library is built in another way and does not export its own."""
-    try:
-        return Functions(
-            decompress=_address("numcodecs.blosc", "blosc_decompress_ctx"),
-            checksum=_address("google_crc32c._crc32c", "crc32c_extend"),
-        )
-    except (ImportError, OSError, AttributeError):
-        return None
-
-
-def _address(module: str, function: str) -> int:
-    library = ctypes.CDLL(importlib.import_module(module).__file__)
-    address = ctypes.cast(getattr(library, function), ctypes.c_void_p).value
-    if address is None:
-        raise AttributeError(function)
-    return address
-
 
 _INT, _SIZE = ir.IntType(32), ir.IntType(8 * ctypes.sizeof(ctypes.c_size_t))
 

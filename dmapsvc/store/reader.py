@@ -5,8 +5,10 @@ HTTP cannot list, so the cases are given. Nothing that is missing or damaged is 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +17,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.sync import sync
 from zarr.storage import LocalStore, WrapperStore
 
 from dmapsvc.errors import BadSpec, Damaged, NotFound, Superseded
 from dmapsvc.quantised import dequantise
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import layout
+from dmapsvc.store.codecs import check_codecs
 from dmapsvc.store.layout import FORMAT, KEY, NODE
 from dmapsvc.store.positions import by_label
 from dmapsvc.store.record import CaseRecord
@@ -154,7 +158,14 @@ class Case:
                 f"case {self.name!r}", "there is none of that name", "`dmapsvc info` lists the cases"
             ) from None
         except UNREADABLE as error:
+            with suppress(*UNREADABLE):
+                self._check_codecs()
             raise unreadable(self.name) from error
+
+    def _check_codecs(self) -> None:
+        node = sync(self._store.get(f"{self.name}/{NODE}", default_buffer_prototype()))
+        if node is not None:
+            check_codecs(self.name, json.loads(node.to_bytes())["consolidated_metadata"]["metadata"])
 
 
 def _edition(record: CaseRecord, array: str) -> tuple[object, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from numcodecs import Blosc
 from numpy.typing import DTypeLike, NDArray
 
 from dmapsvc.errors import Damaged
-from dmapsvc.store.checksum import CRC_BYTES, seal, unseal
+from dmapsvc.store.checksum import CRC_BYTES, first_broken, seal, unseal
 from dmapsvc.store.layout import PACKING, chunk_grid, inner_chunks
+
+_UNTRACKED = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # no descriptor a shard
 
 REMEDY = "Publish the case again with replace"
 
@@ -66,13 +69,13 @@ class Shard:
     def __init__(self, path: Path, array: str, shape: tuple[int, ...], dtype: DTypeLike, what: str) -> None:
         self._what, self._dtype, self._shape = what, np.dtype(dtype), shape
         self._chunks, self._grid = inner_chunks(array, shape), chunk_grid(array, shape)
-        self._bytes = _map_file(path, what)
+        self._data = map_shard(path, what)
         self._index = self._read_index()
 
     def verify(self) -> None:
         """Check the checksum of every chunk; raises Damaged naming the first that fails."""
-        for number in range(len(self._index)):
-            self._payload(number)
+        if (number := first_broken(self._data, self._index)) is not None:
+            raise self._broken(number)
 
     def blocks(self) -> Iterator[NDArray[Any]]:
         """Every chunk in C order, checked, decoded, and cut to the array where it reaches beyond its edge."""
@@ -90,35 +93,42 @@ class Shard:
 
     def _payload(self, number: int) -> memoryview:
         offset, length = (int(entry) for entry in self._index[number])
-        payload = unseal(memoryview(self._bytes)[offset : offset + length])
+        payload = unseal(self._data[offset : offset + length].data)
         if payload is None:
-            raise self._damaged(f"chunk {number} fails its checksum")
+            raise self._broken(number)
         return payload
 
-    def _read_index(self) -> NDArray[np.uint64]:
+    def _read_index(self) -> NDArray[np.int64]:
         count = math.prod(self._grid)
         size = count * 16 + CRC_BYTES
-        tail = memoryview(self._bytes)[-size:]
-        payload = unseal(tail) if len(tail) == size else None
+        payload = unseal(self._data[-size:].data) if len(self._data) >= size else None
         if payload is None:
             raise self._damaged("the shard's index fails its checksum")
         index = np.frombuffer(payload, "<u8").reshape(count, 2)
-        starts = np.concatenate(([0], np.cumsum(index[:, 1])))
-        if not np.array_equal(starts[:-1], index[:, 0]) or int(starts[-1]) != len(self._bytes) - size:
+        ends = np.cumsum(index[:, 1])
+        fit = int(index.max()) <= len(self._data)  # else what is summed may run over
+        if not fit or np.any(index[:, 0] != ends - index[:, 1]) or int(ends[-1]) != len(self._data) - size:
             raise self._damaged("the shard's chunks do not fill its file")
-        return index
+        return index.astype(np.int64)
+
+    def _broken(self, number: int) -> Damaged:
+        return self._damaged(f"chunk {number} fails its checksum")
 
     def _damaged(self, reason: str) -> Damaged:
         return Damaged(f"{self._what}: {reason}", remedy=REMEDY)
 
 
-def _map_file(path: Path, what: str) -> mmap.mmap | bytes:
+def map_shard(path: Path, what: str) -> NDArray[np.uint8]:
+    """The bytes of the file `path`, mapped into memory; raises Damaged, naming `what`, if it is not there."""
     try:
         with path.open("rb") as file:
             length = os.fstat(file.fileno()).st_size
-            return mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ) if length else b""
+            content = (
+                mmap.mmap(file.fileno(), length, access=mmap.ACCESS_READ, **_UNTRACKED) if length else b""
+            )
     except (FileNotFoundError, NotADirectoryError):
         raise Damaged(f"{what}: its shard is missing", remedy=REMEDY) from None
+    return np.frombuffer(content, np.uint8)
 
 
 def _blocks(slab: NDArray[Any], grid: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[NDArray[Any]]:

@@ -89,6 +89,15 @@ def test_the_turned_half_is_turned_by_what_its_title_says(
         (("--batch", "2", "--scale", "letter"), "scale 'letter'"),
         (("--batch", "2", "--rotation", "200"), "±200.0°"),
         (("a", "--axis", "w"), "--axis 'w'"),
+        (("--batch", "1", "--axis", "q"), "--axis q with --batch; --axis is for a case. Leave --axis out"),
+        (("--batch", "1", "--index", "9999"), "--index 9999 with --batch; --index is for a case"),
+        (
+            ("a", "--patch", "1,2"),
+            "--patch 1,2 with case a; --patch is for --batch. Leave --patch out, or draw",
+        ),
+        (("a", "--rotation", "15"), "--rotation 15.0 with case a; --rotation is for --batch"),
+        (("a", "--scale", "region"), "--scale region with case a; --scale is for --batch"),
+        (("a", "--seed", "0"), "--seed 0 with case a; --seed is for --batch"),
     ],
 )
 def test_what_cannot_be_drawn(

@@ -16,6 +16,7 @@ from torch.multiprocessing.reductions import shared_cache
 from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
+from tests.loader.docs_run import make_knees
 
 torch.set_num_threads(1)
 
@@ -57,6 +58,14 @@ def _two_bones(shape: tuple[int, int, int], seed: int = 0) -> tuple[NDArray[np.u
     labels[z // 3 : z // 3 + 2, y // 3 : y // 2, x // 4 : -4] = 3
     image = (labels * 40 + random.normal(300, 20, shape)).astype(np.int16)
     return labels, image
+
+
+@pytest.fixture(scope="session")
+def doc_knees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the dataset `knees.zarr` that pages of the docs talk of."""
+    folder = tmp_path_factory.mktemp("docs")
+    make_knees(folder)
+    return folder
 
 
 @pytest.fixture

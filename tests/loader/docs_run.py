@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -28,6 +30,14 @@ def make_knees(folder: Path) -> None:
         phantom.write(folder / "labels" / f"case{seed:02}.nii.gz", labels, affine)
         phantom.write(folder / "images" / f"case{seed:02}.nii.gz", phantom.render(labels, seed), affine)
     precompute(folder / "labels", folder / "knees.zarr", spec=MapSpec(), images=folder / "images")
+
+
+def run_block_here(block: str) -> list[str]:
+    """What a block prints, by line, run in this process, for one that starts no other."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block, "block.py", "exec"), {"__name__": "__main__"})
+    return printed.getvalue().splitlines()
 
 
 def run_block(block: str, folder: Path) -> list[str]:

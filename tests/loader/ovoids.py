@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dmapsvc.loader.batch import IGNORE_INDEX
 from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec, Spacing, Units
 from dmapsvc.store import Dataset
@@ -45,6 +46,20 @@ def publish_ovoids(folder: Path, units: Units) -> Path:
     )
     dataset.publish_image("a", image, spacing=SPACING, affine=AFFINE, sha256="1" * 64)
     return dataset.path
+
+
+def rim_and_interior(
+    label: NDArray[Any], phi: NDArray[Any], maxima: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Errors of D in the background, up to two voxels from padding and farther from it.
+
+    Beside D measured on the label map as it is now: the ovoids lie within, so that the rim is no boundary.
+    """
+    real = label != IGNORE_INDEX
+    errors = np.abs(maxima[0] - phi - distances(np.where(real, label, 0)))
+    depth = ndimage.distance_transform_edt(np.pad(real, 1))[1:-1, 1:-1, 1:-1]
+    background = label == 0
+    return errors[background & (depth <= 2)], errors[background & (depth > 2)]
 
 
 def distances(regions: NDArray[Any], spacing: Sequence[float] = (1.0, 1.0, 1.0)) -> NDArray[np.float64]:

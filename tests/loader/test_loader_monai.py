@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
 import pickle
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,17 @@ import torch
 from monai.data import CacheDataset, DataLoader, MetaTensor, PersistentDataset, set_track_meta
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadInput, BadLabels, NotFound
+from dmapsvc.errors import BadInput, BadLabels, DmapsvcError, NotFound
 from dmapsvc.loader.adaptors.monai import LoadPhid, MakePhid
 from dmapsvc.loader.batch import IGNORE_INDEX
 from dmapsvc.region import SCALES, Scale
 from dmapsvc.spec import Units
-from tests.loader.docs_run import blocks, make_knees, run_block
-from tests.loader.ovoids import AFFINE, SPACING, distances, ovoids, publish_ovoids
+from dmapsvc.store.mapped import MappedCase
+from tests.loader.docs_run import blocks, run_block_here
+from tests.loader.ovoids import AFFINE, SPACING, distances, ovoids, publish_ovoids, rim_and_interior
 
 KEYS, MODES = ["image", "label", "distance"], ["bilinear", "nearest", "bilinear"]
+ZOOM_MODES = ["trilinear", "nearest-exact", "trilinear"]
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +70,20 @@ def test_a_case_is_read_as_its_file_would_be(in_voxels: Path) -> None:
         assert np.allclose(item[key].affine.numpy(), AFFINE)
     inside = item["distance"][0].numpy()
     np.testing.assert_allclose(inside, distances(labels).T, atol=0.01)
+    assert item["distance"].shape == (2, *labels.T.shape)
+    assert (item["distance"][1] == 1).all()
+
+
+def test_the_label_map_is_decoded_once(in_voxels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, read_label = [], MappedCase.read_label
+
+    def watched(case: MappedCase, *arguments: Any) -> None:
+        decoded.append(case.name)
+        read_label(case, *arguments)
+
+    monkeypatch.setattr(MappedCase, "read_label", watched)
+    LoadPhid(in_voxels)({"case": "a"})
+    assert decoded == ["a"]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -124,12 +140,19 @@ def test_in_mm_it_follows_a_turn_in_the_plane_of_equal_spacing(in_mm: Path) -> N
     assert np.abs(expected - phi[near]).mean() <= 0.15 * min(SPACING)  # where slices are three times as far
 
 
+def test_a_zoom_costs_what_the_docs_say(in_voxels: Path) -> None:
+    item = run(in_voxels, mt.Zoomd(KEYS, 1.15, mode=ZOOM_MODES, keep_size=False))
+    label, phi = arrays(item)
+    measured = distances(label)
+    near = measured <= 1
+    assert 0.15 <= np.abs(item["maxima"].numpy()[label[near]] - measured[near] - phi[near]).mean() <= 0.3
+
+
 @pytest.mark.parametrize(("units", "factor"), [("voxel", 1.25), ("mm", 1.0)])
 def test_a_zoom_is_read_from_the_affine(in_voxels: Path, in_mm: Path, units: Units, factor: float) -> None:
     """In voxels all is larger; in mm it is as large as before, in voxels that are smaller."""
     dataset = in_voxels if units == "voxel" else in_mm
-    modes = ["trilinear", "nearest-exact", "trilinear"]
-    item = run(dataset, mt.Zoomd(KEYS, 1.25, mode=modes))
+    item = run(dataset, mt.Zoomd(KEYS, 1.25, mode=ZOOM_MODES))
     plain = LoadPhid(dataset)({"case": "a"})
     assert item["maxima"].numpy() == pytest.approx(plain["maxima"].numpy() * factor, rel=0.02)
     assert item["means"].numpy() == pytest.approx(plain["means"].numpy() * factor, rel=0.02)
@@ -137,6 +160,29 @@ def test_a_zoom_is_read_from_the_affine(in_voxels: Path, in_mm: Path, units: Uni
     spacing = (1.0, 1.0, 1.0) if units == "voxel" else np.linalg.norm(item["phi"].affine[:3, :3], axis=0)
     expected = item["maxima"].numpy()[label] - distances(label, spacing)
     assert np.abs(expected - phi)[label == 1].mean() <= 0.5 * min(spacing)
+
+
+def rotated(radians: float) -> mt.Rotated:
+    return mt.Rotated(KEYS, (0, 0, radians), mode=MODES, padding_mode="zeros")
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        (rotated(0.35),),
+        (mt.SpatialPadd(KEYS, (66, 60, 50)), rotated(0.35)),
+        (rotated(0.35), rotated(-0.2)),
+        (rotated(0.35), mt.Zoomd(KEYS, 1.5, mode=ZOOM_MODES, keep_size=False)),
+        (rotated(0.35), mt.CenterSpatialCropd(KEYS, (44, 40, 36)), rotated(-0.2), rotated(0.1)),
+    ],
+    ids=["rotate", "pad-rotate", "rotate-rotate", "rotate-zoom", "crop"],
+)
+def test_beside_padding_phi_is_as_good_as_elsewhere(in_voxels: Path, chain: tuple[Any, ...]) -> None:
+    item = run(in_voxels, *chain)
+    rim, interior = rim_and_interior(*arrays(item), item["maxima"].numpy())
+    assert rim.size > 5000
+    assert rim.max() <= interior.max() + 0.1
+    assert rim.mean() <= interior.mean() + 0.1
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -150,8 +196,7 @@ def test_padding_is_ignored_and_has_no_penalty(in_voxels: Path, scale: Scale) ->
     outside[volume] = False
     assert (label[outside] == IGNORE_INDEX).all()
     assert not phi[label == IGNORE_INDEX].any()
-    within = tuple(slice(start + 1, start + size - 1) for start, size in ends)
-    assert np.array_equal(label[within], np.searchsorted([0, 5, 7], labels.T)[1:-1, 1:-1, 1:-1])
+    assert np.array_equal(label[volume], np.searchsorted([0, 5, 7], labels.T))
 
 
 @pytest.mark.parametrize(
@@ -159,7 +204,13 @@ def test_padding_is_ignored_and_has_no_penalty(in_voxels: Path, scale: Scale) ->
     [
         (mt.NormalizeIntensityd(["image", "distance"]), "intensity"),
         (mt.ScaleIntensityd(["image", "distance"]), "intensity"),
+        (mt.NormalizeIntensityd("distance", channel_wise=True), "intensity"),
         (mt.RandGaussianNoised(KEYS, prob=1, std=9), "intensity"),
+        (mt.RandGaussianNoised(KEYS, prob=1, std=0.02), "ones beside D"),
+        (mt.ScaleIntensityd("distance", None, None, factor=-0.5), "ones beside D"),
+        (mt.CenterSpatialCropd("distance", (20, 20, 20)), "moved apart"),
+        (mt.Rotated(["image", "distance"], (0, 0, 0.2), mode="bilinear"), "moved apart"),
+        (mt.AsDiscreted("label", to_onehot=3), "'label' is"),
         (mt.Affined(KEYS, scale_params=(1, 1, 1.4), mode=MODES), "stretch by"),
         (mt.Affined(KEYS, shear_params=(0.3,) * 6, mode=MODES), "stretch by"),
         (mt.DeleteItemsd("maxima"), "'maxima' is missing"),
@@ -191,6 +242,9 @@ def test_names_and_classes(in_voxels: Path) -> None:
         LoadPhid(in_voxels)({"case": "nobody"})
     with pytest.raises(BadLabels, match="case 'a' has label 7"):
         LoadPhid(in_voxels, classes=(0, 5))({"case": "a"})
+    for wrong in ((5, 7), (0, 5, 5, 7), ()):
+        with pytest.raises(BadInput, match="wanted 0 first"):
+            LoadPhid(in_voxels, classes=wrong)
     with pytest.raises(BadInput, match="scale 'letter'"):
         MakePhid("letter")  # type: ignore[arg-type]
 
@@ -234,14 +288,15 @@ def test_resampled_once_or_step_by_step(in_voxels: Path, lazy: bool) -> None:
     assert item["maxima"].numpy() == pytest.approx(LoadPhid(in_voxels)({"case": "a"})["maxima"].numpy())
 
 
-def test_without_monai_the_extra_is_named() -> None:
-    code = "import sys; sys.modules['monai'] = None; import dmapsvc.loader.adaptors.monai"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "pip install 'dmapsvc[monai]'" in ran.stderr.splitlines()[-1]
+def test_without_monai_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, MakePhid.__module__)
+    monkeypatch.setitem(sys.modules, "monai.data.meta_tensor", None)
+    with pytest.raises(DmapsvcError, match=r"pip install 'dmapsvc\[monai\]'"):
+        importlib.import_module(MakePhid.__module__)
 
 
-def test_the_example_of_the_docs_runs(tmp_path: Path) -> None:
+def test_the_example_of_the_docs_runs(doc_knees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(doc_knees)
     (block,) = blocks("monai.md")
-    make_knees(tmp_path)
-    printed = run_block(block, tmp_path)
+    printed = run_block_here(block)
     assert np.isfinite([float(line) for line in printed[-2:]]).all()

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 from dmapsvc.store.chunked import ChunkedArray
 from dmapsvc.store.files import read_json
 from dmapsvc.store.layout import NODE, array_node, shard_key
-from dmapsvc.store.native import functions
+from dmapsvc.store.libraries import functions
 from dmapsvc.store.shard import write_shard
 from dmapsvc.store.sharding import known_sharding
 

@@ -109,3 +109,13 @@ def add_image() -> Callable[..., bool]:
         )
 
     return add
+
+
+@pytest.fixture
+def published(
+    dataset: Dataset, maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> tuple[Dataset, Path]:
+    """A dataset of the case a with an image, and the folder of the case."""
+    maps.publish(dataset, "a", "a" * 64)
+    add_image(dataset, "a", image)
+    return dataset, dataset.path / "a"

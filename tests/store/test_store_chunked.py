@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,12 @@ import pytest
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba.core.errors import NumbaError
 from numpy.typing import NDArray
 from zarr.storage import LocalStore
 
 from dmapsvc.errors import Damaged
+from dmapsvc.store import chunked
 from dmapsvc.store.classtable import class_table
 from tests.store.chunked_arrays import open_array, overlap, whole, write_by_store, write_by_zarr
 
@@ -27,7 +31,7 @@ SHAPE = (20, 40, 35)
 Triple = tuple[int, int, int]
 
 lengths = st.tuples(*[st.integers(1, 37)] * 3)
-sides = st.tuples(*[st.integers(1, 16)] * 3)
+sides = st.tuples(*[st.integers(1, 16)] * 3).filter(lambda sides: math.prod(sides) > 20)  # zarr is slow
 corners = st.tuples(*[st.integers(-20, 40)] * 3)
 packings = st.fixed_dictionaries(
     {
@@ -81,7 +85,7 @@ def test_a_box_of_an_image_is_what_zarr_reads_there(
     chunks=sides,
     box=lengths,
     corner=corners,
-    dtype=st.sampled_from(["uint8", "uint16"]),
+    dtype=st.sampled_from(["uint8", "uint16", "uint32"]),
     kinds=st.integers(1, 60),
     seed=st.integers(0, 99),
 )
@@ -90,9 +94,11 @@ def test_label_and_phi_of_a_box_are_those_of_its_voxels(
     shape: Triple, chunks: Triple, box: Triple, corner: Triple, dtype: str, kinds: int, seed: int
 ) -> None:
     labels = random_values(shape, dtype, seed, below=kinds)
+    largest = int(np.iinfo(labels.dtype).max)
+    labels[labels == 5] = largest
     labels[: shape[0] // 2] = 3  # rows of one label, too
     stored = random_values(shape, "uint16", seed, below=65_536)
-    classes = (0, 3, 1, 40)
+    classes = (0, 3, 1, 40, largest)
     factor, offset = np.random.default_rng(seed).normal(size=(2, len(classes))).astype(np.float32)
     out, phi = np.full(box, UNTOUCHED, np.int16), np.full(box, UNTOUCHED, np.float32)
     with tempfile.TemporaryDirectory() as folder:
@@ -210,6 +216,42 @@ def test_others_run_while_chunks_are_decoded(tmp_path: Path) -> None:
     finally:
         sys.setswitchinterval(interval)
         thread.join()
+
+
+IMAGE, NUMBERS = (np.dtype(np.float32), 4), (np.dtype(np.float32), 1)
+
+
+def test_a_kernel_that_does_not_compile_is_no_fault_of_the_disk(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chunked, "reload", lambda module: pytest.fail("reloaded"))
+    with pytest.raises(NumbaError):
+        chunked.prepare("read_image", np.dtype(np.int16), IMAGE, IMAGE, IMAGE)
+
+
+def test_threads_that_find_the_disk_no_good_reload_once_and_one_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    busy, reloaded = threading.Lock(), threading.Event()
+
+    def run(*arguments: Any) -> None:
+        assert busy.acquire(blocking=False)
+        time.sleep(0.01)
+        busy.release()
+        if not reloaded.is_set():
+            raise EOFError("cut off")
+
+    def reload(module: Any) -> None:
+        assert not reloaded.is_set()
+        reloaded.set()
+
+    monkeypatch.setattr(chunked, "_run_on_nothing", run)
+    monkeypatch.setattr(chunked, "reload", reload)
+    with ThreadPoolExecutor(4) as pool:
+        kinds = [np.dtype(f"S{size}") for size in range(1, 5)]  # of no kernel: prepared nowhere else
+        list(pool.map(lambda kind: chunked.prepare("read_label", kind, IMAGE, NUMBERS), kinds))
+    assert reloaded.is_set()
+    chunked.prepare.cache_clear()
 
 
 def read_garbage(folder: Path) -> None:

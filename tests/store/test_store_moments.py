@@ -58,8 +58,18 @@ def test_a_constant_image_has_a_deviation_of_one(kind: Any, value: int) -> None:
     assert moments == Moments(mean=value, deviation=1.0, minimum=value, maximum=value)
 
 
-def test_voxels_beyond_a_finite_variance_are_refused() -> None:
-    image = np.array([[[-1e300, 1e300]]])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [0.1, 0.7, 1e-3, -1024.3, 3e38])
+def test_a_constant_that_no_float_holds_is_constant_all_the_same(kind: Any, value: float) -> None:
+    image = np.full((20, 24, 28), value, kind)
+    (moments,) = channel_moments(image)
+    same = float(image[0, 0, 0])
+    assert moments == Moments(mean=same, deviation=1.0, minimum=same, maximum=same)
+
+
+@pytest.mark.parametrize("voxels", [(-1e300, 1e300), (np.inf, np.inf), (-np.inf, np.inf)])
+def test_voxels_beyond_a_finite_variance_are_refused(voxels: tuple[float, float]) -> None:
+    image = np.array([[voxels]])
     with pytest.raises(BadInput, match="too large"):
         channel_moments(image)
 

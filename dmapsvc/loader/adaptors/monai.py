@@ -9,18 +9,18 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from dmapsvc.errors import BadInput, DmapsvcError
-from dmapsvc.loader.adaptors.remade import check_scale, remake_penalty
+from dmapsvc.loader.adaptors.remade import remake_penalty
 from dmapsvc.loader.adaptors.stretch import stretch
 from dmapsvc.loader.adaptors.volume import CaseVolume, frozen_classes
 from dmapsvc.loader.classes import Classes
 from dmapsvc.loader.source import open_source
-from dmapsvc.region import Scale
+from dmapsvc.region import Scale, check_scale
 
 try:
     from monai.data.meta_tensor import MetaTensor
@@ -44,7 +44,8 @@ class LoadPhid(MapTransform):
 
     - `image`: float32 (C, x, y, z), the stored voxels, not normalised; left out if the case has none;
     - `label`: class indices, int16 (1, x, y, z), or int32 for more than 32,767 classes;
-    - `distance`: D, float32 (1, x, y, z): the distance to the nearest voxel of another region;
+    - `distance`: float32 (2, x, y, z): D, the distance to the nearest voxel of another region, and ones,
+      which go where D goes and tell `MakePhid` what is padding;
     - `maxima`, `means`: float32 (classes,), M and the mean Φ of each class's region, for `MakePhid`.
 
     The first three are MetaTensors in the axis order of the file, as MONAI's `LoadImaged` has it, with the
@@ -52,8 +53,9 @@ class LoadPhid(MapTransform):
     its `keys` and interpolate "bilinear", "nearest", "bilinear"; no intensity transform may name `distance`.
     `classes`: a frozen list; the dataset's own if left out.
 
-    Raises what `open_source` raises, NotFound for a dataset without labels; when called, BadInput if no name
-    is there, NotFound if no such case is, BadLabels for a label outside `classes`, Damaged.
+    Raises what `open_source` raises, NotFound for a dataset without labels, BadInput for `classes` without 0
+    first or with a value twice; when called, BadInput if no name is there, NotFound if no such case is,
+    BadLabels for a label outside `classes`, Damaged.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class LoadPhid(MapTransform):
         volume = CaseVolume(self._source, name, self.classes)
         read: dict[Hashable, Any] = {
             "label": _meta_tensor(volume.label()[None], volume),
-            "distance": _meta_tensor(volume.distance()[None], volume),
+            "distance": _meta_tensor(volume.distance(), volume),
             "maxima": torch.from_numpy(volume.grid.maxima),
             "means": torch.from_numpy(volume.grid.means),
         }
@@ -88,13 +90,14 @@ class MakePhid(MapTransform):
     """Make `phi` of the `label`, `distance`, `maxima` and `means` of `LoadPhid`, after all that moves voxels.
 
     `phi`: float32 (1, x, y, z), Φ = M(label) − D in the `scale`, never interpolated itself. `label` becomes
-    int64, and IGNORE_INDEX where there is padding: where D is 0, as padding with zeros leaves it and no voxel
-    has it, and one voxel around, whose D is interpolated with that 0. There Φ is 0. `distance` is dropped.
+    int64, and IGNORE_INDEX where there is padding with zeros, or D is interpolated with it, however many
+    transforms ago: where less is left of the ones beside D. There Φ is 0. `distance` is dropped.
     `maxima` and `means` are zoomed as D is: MONAI's zooms leave values alone and say in the affine what they
     did, from which the factor is taken (`stretch`).
 
-    Raises BadInput for an unknown scale; when called, for a grid on which D is no distance any more, for a
-    `distance` whose values were changed, and if one of the four is missing or carries no affine.
+    Raises BadInput for an unknown scale; when called, for a grid on which D is no distance any more, or not
+    that of the label map, for a `distance` whose values were changed, and if one of the four is missing or
+    carries no affine.
     """
 
     def __init__(self, scale: Scale = "region") -> None:
@@ -112,10 +115,10 @@ class MakePhid(MapTransform):
                 "Leave MONAI's tracking of metadata on, and give a PersistentDataset track_meta=True",
             )
         meta, affine = distance.meta, distance.affine
+        _check_grid(data["label"], affine)
         remade = remake_penalty(
             label=label,
             distance=values,
-            padded=_padded(values, meta[_SMALLEST]),
             maxima=maxima,
             means=means,
             smallest=meta[_SMALLEST],
@@ -130,6 +133,15 @@ class MakePhid(MapTransform):
             "maxima": remade.maxima,
             "means": remade.means,
         }
+
+
+def _check_grid(label: object, affine: Tensor) -> None:
+    if isinstance(label, MetaTensor) and not np.allclose(label.affine, affine, atol=1e-4):
+        raise BadInput(
+            "'label' and 'distance' were moved apart",
+            "their affines differ",
+            "Name both, and the image, in the keys of each spatial transform",
+        )
 
 
 def _meta_tensor(values: NDArray[Any], volume: CaseVolume) -> MetaTensor:
@@ -151,9 +163,3 @@ def _plain(data: Mapping[Hashable, Any], key: Hashable) -> Tensor:
         raise BadInput(f"{key!r} is missing", "LoadPhid adds it", "Keep it until MakePhid")
     value: Tensor = data[key]
     return value.as_tensor() if isinstance(value, MetaTensor) else value
-
-
-def _padded(distance: Tensor, smallest: float) -> Tensor:
-    """Where D is less than any voxel has, and one voxel around."""
-    empty = (distance < smallest / 2).float()
-    return functional.max_pool3d(empty, kernel_size=3, stride=1, padding=1) > 0

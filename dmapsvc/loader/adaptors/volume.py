@@ -6,6 +6,7 @@ Patches are not cut here (`patchloader.py`), and nothing here knows torch.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,6 @@ from dmapsvc.store.classtable import class_table
 from dmapsvc.store.mapped import MappedCase
 
 _CORNER = (0, 0, 0)
-_MOST_INT16_CLASSES = np.iinfo(np.int16).max
 
 
 class CaseGrid:
@@ -47,12 +47,12 @@ class CaseVolume:
     """The arrays of a case in the axis order of its file, (i, j, k), as MONAI and TorchIO have it: views of
     (z, y, x).
 
-    Each call reads anew. Raises NotFound if there is no such case, BadLabels for a label outside `classes`,
-    Damaged.
+    Each call reads anew, but for the label map, which is kept. Raises NotFound if there is no such case,
+    BadLabels for a label outside `classes`, Damaged.
     """
 
     def __init__(self, source: CaseSource, name: str, classes: Classes) -> None:
-        self._voxels, self._classes = MappedCase(source.folder(name), name), classes
+        self._voxels, self._table = MappedCase(source.folder(name), name), class_table(classes)
         self.name, self.record = name, self._voxels.record
         self.grid = CaseGrid(name, self.record, classes)
 
@@ -66,26 +66,36 @@ class CaseVolume:
 
     def label(self) -> NDArray[np.signedinteger]:
         """Class indices, int16 (i, j, k), or int32 where they need it."""
-        return self._label().T
+        return self._label.T
 
     def distance(self) -> NDArray[np.float32]:
-        """D = M − Φ, float32 (i, j, k), at least `grid.smallest`: what is 0 is padding."""
-        step = self.record.quantisation
-        factor = np.full(len(self._classes), -step.scale_factor, np.float32)
-        distance = np.empty(self.record.shape, np.float32)
-        self._voxels.read_phi(_CORNER, distance, self._label(), factor, self.grid.maxima - step.add_offset)
-        # less where Φ was rounded up, or where there is no boundary and M is 0
-        return np.maximum(distance, np.float32(self.grid.smallest), out=distance).T
+        """D = M − Φ, at least `grid.smallest`, and ones, float32 (2, i, j, k).
 
+        The ones go where D goes, so that they say of each voxel later how much of it is not padding.
+        """
+        step = self.record.quantisation
+        factor = np.full_like(self.grid.maxima, -step.scale_factor)
+        both = np.ones((2, *self.record.shape), np.float32)
+        distance = both[0]
+        self._voxels.read_phi(_CORNER, distance, self._label, factor, self.grid.maxima - step.add_offset)
+        # less where Φ was rounded up, or where there is no boundary and M is 0
+        np.maximum(distance, np.float32(self.grid.smallest), out=distance)
+        return both.transpose(0, 3, 2, 1)
+
+    @cached_property
     def _label(self) -> NDArray[np.signedinteger]:
-        dtype = np.int16 if len(self._classes) <= _MOST_INT16_CLASSES else np.int32
-        label = np.empty(self.record.shape, dtype)
-        self._voxels.read_label(_CORNER, label, class_table(self._classes))
+        label = np.empty(self.record.shape, self._table.lookup.dtype)
+        self._voxels.read_label(_CORNER, label, self._table)
         return label
 
 
 def frozen_classes(source: CaseSource, classes: Iterable[int] | None) -> Classes:
-    """`classes`, or those of the cases published now; raises NotFound if these have none."""
+    """`classes`, or those of the cases published now.
+
+    Raises BadInput for classes without 0 first or with a value twice, NotFound if the cases have none.
+    """
     if classes is not None:
-        return tuple(classes)
+        frozen = tuple(classes)
+        class_table(frozen)
+        return frozen
     return dataset_classes(source.spec, map(source.record, source.cases()))
