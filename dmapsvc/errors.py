@@ -11,6 +11,7 @@
     ├── Conflict            409  something else is there already
     │   └── Superseded      409  a newer mask of the case was accepted meanwhile
     ├── NotFound            404  no such dataset, case, job or array
+    │   └── DatasetAway     404  a dataset that was there is not, or its disk is not
     ├── Busy                503  the queue is full
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
@@ -135,6 +136,10 @@ class NotFound(DmapsvcError):
 
     status = 404
     permanent = True
+
+
+class DatasetAway(NotFound):
+    """The dataset is not where it was."""
 
 
 class Busy(DmapsvcError):

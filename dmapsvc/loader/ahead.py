@@ -11,7 +11,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 Thing = TypeVar("Thing")
 Make = Callable[[int], Thing]
@@ -22,8 +22,10 @@ _PATIENCE = 5.0  # seconds; a thread that waits for a server longer is left behi
 class Ahead(Generic[Thing]):
     """`make(number)` for each number of `numbers`, by `threads` threads, in the order of the numbers.
 
-    Up to `most` things are made or being made beside those handed out. `start` is called by each thread and
-    gives its `make`. Whatever is raised in a thread is raised when its number's turn comes, as it was.
+    An iterator, which ends after the last thing, and once it is closed. Up to `most` things are made or being
+    made beside those handed out; the first alone, so that nothing takes from it what it needs. `start` is
+    called by each thread and gives its `make`. Whatever is raised in a thread is raised when its number's
+    turn comes, as it was.
 
     The threads end with `close`, when this object is collected, and when the interpreter exits; a thing that
     is being made is finished first.
@@ -41,12 +43,10 @@ class Ahead(Generic[Thing]):
         for thread in self._threads:
             thread.start()
 
-    def has_next(self) -> bool:
-        """Whether there is another thing to take, waited for; False after the last, and once closed."""
-        return self._desk.has_next()
+    def __iter__(self) -> Self:
+        return self
 
-    def take(self) -> Thing:
-        """The next thing, after `has_next`."""
+    def __next__(self) -> Thing:
         return self._desk.take()
 
     def wait_started(self) -> None:
@@ -72,12 +72,12 @@ class _Desk(Generic[Thing]):
         self._claimed: deque[int] = deque()  # not handed out yet, in order
         self._made: dict[int, Thing | BaseException] = {}
         self._started = 0
-        self._exhausted = self._closed = False
+        self._begun = self._exhausted = self._closed = False
 
     def claim(self) -> int | None:
         """The next number to make, None when there is nothing more to do."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._claimed) < self._most)
+            self._changed.wait_for(self._may_claim)
             number = None if self._closed else next(self._numbers, None)
             if number is None:
                 self._exhausted = True
@@ -89,15 +89,14 @@ class _Desk(Generic[Thing]):
     def put(self, number: int, thing: Thing | BaseException) -> None:
         with self._changed:
             self._made[number] = thing
+            self._begun = True
             self._changed.notify_all()
-
-    def has_next(self) -> bool:
-        with self._changed:
-            self._changed.wait_for(self._is_next_decided)
-            return bool(self._claimed) and not self._closed
 
     def take(self) -> Thing:
         with self._changed:
+            self._changed.wait_for(self._is_next_decided)
+            if self._closed or not self._claimed:
+                raise StopIteration
             thing = self._made.pop(self._claimed.popleft())
             self._changed.notify_all()
         if isinstance(thing, BaseException):
@@ -118,6 +117,9 @@ class _Desk(Generic[Thing]):
             self._closed = True
             self._made.clear()
             self._changed.notify_all()
+
+    def _may_claim(self) -> bool:
+        return self._closed or (len(self._claimed) < self._most and (self._begun or not self._claimed))
 
     def _is_next_decided(self) -> bool:
         if self._claimed:

@@ -29,7 +29,7 @@ from dmapsvc.loader.turns import Box
 from dmapsvc.region import Scale
 from dmapsvc.store.classtable import ClassTable
 
-_TOLD = 32  # patches; so many the source knows of before they are drawn
+_TOLD = 32  # patches that the source is told of before they are drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +61,9 @@ class Rings:
 
 @dataclass(frozen=True)
 class Made:
-    """A batch, and on CUDA the event by which its tensors are filled."""
+    """Batch `number` of the stream, and on CUDA the event by which its tensors are filled."""
 
+    number: int
     batch: Batch
     filled: torch.cuda.Event | None
 
@@ -102,9 +103,9 @@ class Work:
         """The patches of batch `number`."""
         return range(number * self.form.batch, (number + 1) * self.form.batch)
 
-    def tell_source(self, number: int) -> None:
-        """Tell the source which cases are drawn from batch `number` on."""
-        last = number + self.stride * math.ceil(_TOLD / self.form.batch)
+    def tell_source(self, number: int, *, patches: int = 1) -> None:
+        """Tell the source which cases are drawn for batch `number`, and on to so many patches."""
+        last = number + self.stride * math.ceil(patches / self.form.batch)
         draws = [n for batch in range(number, last, self.stride) for n in self.draws(batch)]
         self.source.prefetch(list(dict.fromkeys(self.names[next(self.sampler.cases(n))] for n in draws)))
 
@@ -118,14 +119,17 @@ class Maker:
         self._scratch = Scratch(pinned=self._stream is not None)
 
     def __call__(self, number: int) -> Made:
-        """Raises what reading raises; NotFound if no case is left."""
-        self._work.tell_source(number)
+        """Raises what reading raises; NotFound if no case is left.
+
+        The source is told of later batches when this one is read: what is needed first is fetched alone.
+        """
         with self._on_stream():
             batch = self._empty()
             for place, n in enumerate(self._work.draws(number)):
                 self._fill(n, batch, place)
+            self._work.tell_source(number + self._work.stride, patches=_TOLD)
             batch = self._moved_batch(batch)
-            return Made(batch, None if self._stream is None else self._stream.record_event())
+            return Made(number, batch, None if self._stream is None else self._stream.record_event())
 
     def _fill(self, n: int, batch: Batch, place: int) -> None:
         while True:
@@ -154,8 +158,8 @@ class Maker:
         return torch.tensor(corner, device="cpu")
 
     def _draw(self, n: int) -> DrawnCase:
-        for at in self._work.sampler.cases(n):
-            case = self._work.opened.get(self._work.names[at])
+        for place, at in enumerate(self._work.sampler.cases(n)):
+            case = self._work.opened.get(self._work.names[at], in_turn=place == 0)
             if case is not None:
                 self._check_channels(case)
                 return case

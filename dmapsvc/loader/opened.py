@@ -5,14 +5,13 @@ What is derived of a case when it is opened is in `derived.py`; where its files 
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import resource
 import threading
 import time
 from collections import OrderedDict
 
-from dmapsvc.errors import NotFound, Superseded
+from dmapsvc.errors import Damaged, DatasetAway, NotFound, Superseded
 from dmapsvc.loader.classes import Classes
 from dmapsvc.loader.derived import DrawnCase, Normalise, derive
 from dmapsvc.loader.source import CaseSource
@@ -49,17 +48,31 @@ class OpenedCases:
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._most = _MOST if files == resource.RLIM_INFINITY else min(_MOST, files // _SHARE_OF_FILES)
 
-    def get(self, name: str) -> DrawnCase | None:
+    def get(self, name: str, *, in_turn: bool = True) -> DrawnCase | None:
         """A case as it is published now; None if it was deleted, which is logged once.
 
-        Raises NotFound if it has no image any more, BadLabels if it has a label outside the classes, Damaged.
+        One that was deleted is looked for again when it is drawn `in_turn`, not in place of another one.
+
+        Raises NotFound if it has no image any more, BadLabels if it has a label outside the classes, Damaged,
+        also where its files cannot be read; DatasetAway, and what else its source raises.
         """
+        try:
+            return self._get(name, in_turn)
+        except OSError as error:
+            raise Damaged(
+                f"case {name!r}: {error.strerror or error}",
+                "its files cannot be read",
+                "Look at the disk or share that it lies on",
+            ) from error
+
+    def _get(self, name: str, in_turn: bool) -> DrawnCase | None:
         with self._lock:
-            if name in self._deleted:
-                return None
+            deleted = name in self._deleted
             edition, case = self._open.get(name, (None, None))
             if case is not None:
                 self._open.move_to_end(name)
+        if deleted and not (in_turn and self._edition(name)):
+            return None
         if case is not None and self._edition(name) == edition:
             return case
         try:
@@ -67,12 +80,15 @@ class OpenedCases:
         except Superseded:
             self._tell_deleted(name)
             return None
+        if deleted and voxels.record.image is None:  # published again, and its image still to come
+            return None
         case = derive(voxels, classes=self._classes, scale=self._scale, normalise=self._normalise)
         self._keep(name, edition, case)
         return case
 
     def _keep(self, name: str, edition: _Edition, case: DrawnCase) -> None:
         with self._lock:
+            self._deleted.discard(name)
             self._open[name] = edition, case
             self._open.move_to_end(name)
             while len(self._open) > self._most:
@@ -84,8 +100,12 @@ class OpenedCases:
         while True:
             edition = self._edition(name)  # first: if another takes its place now, the next `get` sees it
             if edition is not None:
-                with contextlib.suppress(NotFound, Superseded):
+                try:
                     return edition, MappedCase(self._source.folder(name), name, verify=self._verify)
+                except DatasetAway:
+                    raise
+                except (NotFound, Superseded):
+                    pass
             if time.monotonic() > patience:
                 raise Superseded(f"case {name!r} was deleted")
             time.sleep(_AGAIN)
@@ -94,6 +114,8 @@ class OpenedCases:
         """What tells a published case from the one before it: its metadata are never edited in place."""
         try:
             found = (self._source.folder(name) / NODE).stat()
+        except DatasetAway:
+            raise
         except (NotFound, Superseded, FileNotFoundError):
             return None
         return found.st_ino, found.st_mtime_ns, found.st_size

@@ -19,24 +19,33 @@ import torch
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
-from dmapsvc.errors import BadInput, NotFound
+from dmapsvc.errors import BadInput, Conflict, NotFound
 from dmapsvc.loader.ahead import Ahead
-from dmapsvc.loader.arguments import check_cases, check_counts, check_device, check_rank, check_sampling
+from dmapsvc.loader.arguments import (
+    check_cases,
+    check_counts,
+    check_device,
+    check_rank,
+    check_sampling,
+    check_seed,
+)
 from dmapsvc.loader.batch import Batch
 from dmapsvc.loader.classes import Classes, dataset_classes
 from dmapsvc.loader.derived import Normalise
 from dmapsvc.loader.making import Form, Made, Maker, Rings, Work
 from dmapsvc.loader.opened import OpenedCases
+from dmapsvc.loader.progress import Progress
 from dmapsvc.loader.remote.together import READERS, together
 from dmapsvc.loader.sampling import Sampler
 from dmapsvc.loader.source import CaseSource, open_source
+from dmapsvc.loader.state import describe_stream, read_state
 from dmapsvc.loader.turns import Augment, Box
 from dmapsvc.region import Scale
 from dmapsvc.store import CaseRecord
 from dmapsvc.store.classtable import class_table
+from dmapsvc.store.mapped import warm
 
-_MOST_WORKERS = 1024
-_OF_A_PROCESS = ("_process", "_running", "_opened")
+_OF_A_PROCESS = ("_process", "_running", "_opened", "_current", "_share", "_resumed")
 
 
 class PatchLoader(IterableDataset[Batch]):
@@ -59,16 +68,22 @@ class PatchLoader(IterableDataset[Batch]):
     Memory: (`ahead` + `threads` + 2) batches of batch · voxels · (4 · channels + 6) bytes: ready, being made,
     in use, and let go of; what is kept longer is never overwritten, and comes on top. With `augment`, each
     thread also reads a larger box of so many bytes a voxel, and turns it in about as much again. Each case
-    that is open (`OpenedCases`) takes up to 0.5 MB, most of it positions of foreground.
+    that is open (`OpenedCases`) takes 6 bytes a stored position of foreground (12 where a side is above
+    65,535), of which it has at most 65,536, and 16 bytes a chunk of its three arrays.
 
-    Threads run from the first batch until the iterator is closed, exhausted or collected. Cases published
-    after this is made are not drawn; one that is replaced is drawn as it is now; in place of one that is
-    deleted, the next of its round is drawn, and a warning logged.
+    Threads run from the first batch until the iterator is closed, exhausted or collected, or another one of
+    this loader hands out its first: the earlier then raises Conflict. Cases published after this is made are
+    not drawn; one that is replaced is drawn as it is now; in place of one that is deleted, the next of its
+    round is drawn, and a warning logged, until it is there again.
 
     Raises what `open_source` raises; BadInput for unusable arguments; NotFound for a dataset without cases or
     a case without an image; BadLabels for a case with a label outside `classes`; DeviceMissing; and while it
     is iterated, Damaged, which names the case.
     """
+
+    _current: object  # of the iterator that goes on; None once closed
+    _share: int | None  # in a worker, where it goes on
+    _resumed: int | None  # and with the next `iter`
 
     def __init__(
         self,
@@ -91,9 +106,10 @@ class PatchLoader(IterableDataset[Batch]):
         verify: bool = True,
     ) -> None:
         super().__init__()
-        check_sampling(patch, scale, foreground, normalise)
+        check_sampling(patch, scale, foreground, normalise, augment)
         check_counts(batch=batch, threads=threads, ahead=ahead, batches_per_epoch=batches_per_epoch)
         check_rank(rank, world)
+        check_seed(seed)
         self._source = open_source(location) if isinstance(location, str | Path) else location
         records = _records(self._source)
         self.spec, self.names, self.cases = self._source.spec, self._source.names, tuple(records)
@@ -102,29 +118,45 @@ class PatchLoader(IterableDataset[Batch]):
         sides = patch[0], patch[1], patch[2]
         self._form = Form(batch=batch, patch=sides, channels=self.channels, classes=len(self.classes))
         self._sampler = Sampler(len(records), patch=sides, foreground=foreground, seed=seed, augment=augment)
+        self._stream = describe_stream(
+            seed=seed,
+            batch=batch,
+            patch=sides,
+            foreground=foreground,
+            augment=augment,
+            classes=self.classes,
+            cases=self.cases,
+        )
         self._scale, self._normalise, self._verify = scale, normalise, verify
         self._turns = augment is not None
         self._threads, self._ahead, self._epoch = threads, ahead, batches_per_epoch
         self._rank, self._world = rank, world
         self._device = check_device(device)
-        # How many batches of the stream all ranks have had, as each worker of a DataLoader has it. Shared, so
-        # that workers which are started anew for every epoch go on.
-        self._had = torch.zeros(_MOST_WORKERS, dtype=torch.int64, device="cpu").share_memory_()  # type: ignore[no-untyped-call]
+        self._progress = Progress()  # how many batches of the stream all ranks have had
         self._begin_process()
 
     def __iter__(self) -> Generator[Batch, None, None]:
+        if os.getpid() != self._process:
+            self._begin_process()
+        self._end_running()
+        current = self._current = object()
         worker, workers = _worker()
         rank, world = self._rank_of_world()
-        had = int(self._had[worker])
-        first, stride = had + rank + world * worker, world * workers
+        start = self._progress.begin()
+        if self._resumed is not None:
+            start, self._resumed = self._resumed, None
+        first, stride = start + rank + world * worker, world * workers
         numbers: Iterator[int] = count(first, stride)
         if self._epoch is not None:
-            numbers = iter(range(first, had + rank + world * self._epoch, stride))
+            numbers = iter(range(first, start + rank + world * self._epoch, stride))
         with closing(self._start(numbers, first, stride)) as made:
-            while made.has_next():
-                yield self._hand_out(made.take(), worker, stride)
-            if not made.closed and self._epoch is not None:
-                self._had[worker] = had + world * self._epoch
+            yield from map(partial(self._hand_out, rank, world), made)
+            if self._current not in (None, current):
+                raise Conflict(
+                    "an iterator of a PatchLoader that was ended",
+                    "another one of the same loader began, and one goes on at a time",
+                    "Make a loader for each",
+                )
 
     def __len__(self) -> int:
         """`batches_per_epoch`; TypeError where there is none, as `len` has it."""
@@ -132,25 +164,34 @@ class PatchLoader(IterableDataset[Batch]):
             raise TypeError("an endless PatchLoader has no length: give batches_per_epoch")
         return self._epoch
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream is: how many of its batches were handed out, all ranks together.
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream is, and which it is, in plain values.
 
-        What is read ahead does not count. In a worker of a DataLoader it is the worker's own; outside of it,
-        what its workers have made (torchdata's StatefulDataLoader asks the workers).
+        `batches`: how many were handed out, all ranks together; what is read ahead does not count. Behind a
+        DataLoader with workers it is what they have made, up to `prefetch_factor` · `num_workers` more than
+        it gave. The rest is what decides the patches: seed, batch, patch, foreground, augment, classes, and
+        the cases.
+
+        Asked in a worker, it is the place from which the worker of this number, of as many, goes on, and is
+        loaded in such a worker.
         """
-        return {"batches": int(self._had[_worker()[0]])}
+        batches = self._progress.at if get_worker_info() is None else self._share_at()
+        return {"batches": batches, **self._stream}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from a `state_dict` with the next `iter`, whatever `world` is: the stream is one."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict` with the next `iter`, whatever `world`, `threads` and workers are.
+
+        Raises Conflict for the state of another stream, naming what differs; BadInput for what is no state.
+        """
+        batches = read_state(state, self._stream, self._source.name)
         if get_worker_info() is None:
-            self._had.fill_(state["batches"])
+            self._progress.at = batches
         else:
-            self._had[_worker()[0]] = state["batches"]
+            self._share = self._resumed = batches
 
     def close(self) -> None:
         """End all threads, and with them the iterators; forget the open cases."""
-        for made in list(self._running):
-            made.close()
+        self._end_running()
         self._begin_process()
 
     def __enter__(self) -> Self:
@@ -160,9 +201,10 @@ class PatchLoader(IterableDataset[Batch]):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        rank, world = self._rank_of_world()  # a spawned worker is in no process group
         kept = {name: value for name, value in vars(self).items() if name not in _OF_A_PROCESS}
-        return {**kept, "_rank": rank, "_world": world}
+        if _in_group():  # which a spawned worker is not
+            kept["_rank"], kept["_world"] = self._rank_of_world()
+        return kept
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -171,18 +213,26 @@ class PatchLoader(IterableDataset[Batch]):
     def _begin_process(self) -> None:
         """What only one process has: it never comes through a fork or a pickle."""
         self._process = os.getpid()
+        self._current, self._share, self._resumed = None, None, None
         self._running: weakref.WeakSet[Ahead[Made]] = weakref.WeakSet()
         self._opened = OpenedCases(
             self._source, self.classes, scale=self._scale, normalise=self._normalise, verify=self._verify
         )
 
-    def _hand_out(self, made: Made, worker: int, stride: int) -> Batch:
-        self._had[worker] += stride
+    def _end_running(self) -> None:
+        for made in list(self._running):
+            made.close()
+
+    def _hand_out(self, rank: int, world: int, made: Made) -> Batch:
+        worker, workers = _worker()
+        self._progress.reach(made.number - rank + world)
+        self._share = made.number - rank + world * (workers - worker)
         return made.receive()
 
+    def _share_at(self) -> int:
+        return self._progress.at if self._share is None else self._share
+
     def _start(self, numbers: Iterator[int], first: int, stride: int) -> Ahead[Made]:
-        if os.getpid() != self._process:
-            self._begin_process()
         device, pinned = self._place()
         most = self._ahead + self._threads
         work = Work(
@@ -198,10 +248,11 @@ class PatchLoader(IterableDataset[Batch]):
             turns=self._turns,
             device=device,
         )
-        work.tell_source(first)  # before the threads race: what the first batch needs comes first
+        work.tell_source(first)
         before = torch.get_num_threads()
         made = Ahead(partial(_start_maker, work), numbers, threads=self._threads, most=most)
         try:
+            warm()  # while the first batch's cases are fetched
             made.wait_started()
         finally:  # what a thread sets for itself, new ones would take for theirs
             torch.set_num_threads(before)
@@ -227,9 +278,13 @@ class PatchLoader(IterableDataset[Batch]):
     def _rank_of_world(self) -> tuple[int, int]:
         if self._rank is not None and self._world is not None:
             return self._rank, self._world
-        if distributed.is_available() and distributed.is_initialized():
+        if _in_group():
             return distributed.get_rank(), distributed.get_world_size()
         return 0, 1
+
+
+def _in_group() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
 
 
 def _start_maker(work: Work) -> Maker:

@@ -13,6 +13,7 @@ from dmapsvc.loader.derived import DrawnCase
 from dmapsvc.loader.ring import Scratch
 from dmapsvc.loader.turns import Box
 from dmapsvc.store.classtable import ClassTable
+from dmapsvc.store.foreign import overlap
 
 
 def read_patch(case: DrawnCase, corner: Box, target: Target, table: ClassTable) -> None:
@@ -21,7 +22,7 @@ def read_patch(case: DrawnCase, corner: Box, target: Target, table: ClassTable) 
     What is outside is padding: the image's normalised minimum, IGNORE_INDEX, Φ = 0. Raises Damaged.
     """
     image, label, phi = target.image.numpy(), target.label.numpy(), target.phi.numpy()
-    if _real(corner, label.shape, case.record.shape) != tuple(slice(0, side) for side in label.shape):
+    if overlap(corner, label.shape, case.record.shape) != tuple(slice(0, side) for side in label.shape):
         for channel, value in zip(image, case.padding, strict=True):
             channel.fill(value)
         label.fill(IGNORE_INDEX)
@@ -46,22 +47,14 @@ def read_raw(
     case.voxels.read_image(corner, image.numpy(), case.image.factor, case.image.offset)
     case.voxels.read_label(corner, label.numpy(), table)
     case.voxels.read_phi(corner, distance.numpy(), label.numpy(), case.distance.factor, case.distance.offset)
+    z, y, x = overlap(corner, sides, case.record.shape)
     return RawPatch(
         image=image,
         label=label,
         distance=distance,
         maxima=torch.from_numpy(case.maxima),
         means=torch.from_numpy(case.means),
-        real=_real(corner, sides, case.record.shape),
+        real=(z, y, x),
         padding=case.padding,
         plane=case.plane,
     )
-
-
-def _real(corner: Box, sides: tuple[int, ...], shape: Box) -> tuple[slice, slice, slice]:
-    """Which part of a box lies in the volume, from the box's corner."""
-    z, y, x = (
-        slice(max(0, -at), max(0, min(side, size - at)))
-        for at, side, size in zip(corner, sides, shape, strict=True)
-    )
-    return z, y, x

@@ -7,6 +7,7 @@ held it, the array is filled anew.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 from typing import Any
@@ -28,6 +29,7 @@ class Ring:
         self.shape, self.dtype = shape, dtype
         self._keep, self._pinned = keep, pinned
         self._free: list[NDArray[Any]] = []
+        self._process = os.getpid()
         self._lock = threading.RLock()  # a tensor may be collected, and give back, while it is held
 
     def take(self) -> Tensor:
@@ -45,6 +47,8 @@ class Ring:
         return torch.from_numpy(lent)
 
     def _give_back(self, memory: NDArray[Any]) -> None:
+        if os.getpid() != self._process:  # a fork, in which a thread that is not there may hold the lock
+            return
         with self._lock:
             if len(self._free) < self._keep:
                 self._free.append(memory)

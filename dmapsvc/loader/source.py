@@ -6,16 +6,24 @@ A `CaseSource` gives each case as a local folder of its files, which is what pat
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from dmapsvc.errors import NotFound
-from dmapsvc.spec import MapSpec
+from dmapsvc.errors import DatasetAway, NotFound
+from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import CaseRecord, Dataset, Reader
+from dmapsvc.store.layout import NODE
 
 if TYPE_CHECKING:
     from dmapsvc.loader.remote.mirror import Mirror
+
+_AWAY = 60.0  # seconds; a file system that is mounted again, or moved, is back by then
+_PAUSES = 0.05, 5.0  # seconds between two looks, at first and at most
+
+_log = logging.getLogger(__name__)
 
 _REMEDY = "Name the folder ….zarr, or a URL like http://127.0.0.1:8000/v1/datasets/knees"
 
@@ -69,19 +77,39 @@ class LocalSource:
         """The record of `case`; raises NotFound, Damaged."""
         record = self._dataset.record(case)
         if record is None:
-            raise NotFound(
-                f"case {case!r}",
-                f"there is none of that name in {self.name}",
-                "`dmapsvc info` lists the cases",
-            )
+            raise self._no_case(case)
         return record
 
     def folder(self, case: str) -> Path:
-        """The case's own folder."""
-        return self._dataset.path / case
+        """The case's own folder. A dataset that is away is waited for, a minute, with growing pauses.
+
+        Raises BadName, NotFound if there is no such case, DatasetAway.
+        """
+        folder = self._dataset.path / check_name(case, "case")
+        if not _is_published(folder):
+            self._wait_for_dataset()
+            if not _is_published(folder):
+                raise self._no_case(case)
+        return folder
 
     def prefetch(self, cases: Sequence[str]) -> None:
         """Nothing: it is all here."""
+
+    def _wait_for_dataset(self) -> None:
+        path, patience, (pause, longest) = self._dataset.path, time.monotonic() + _AWAY, _PAUSES
+        if _is_published(path):
+            return
+        _log.warning("%s is away; it is waited for", path)
+        while not _is_published(path):
+            if time.monotonic() > patience:
+                raise DatasetAway(f"{path}: the dataset is away", f"waited {_AWAY:g} s", "Bring it back")
+            time.sleep(pause)
+            pause = min(2 * pause, longest)
+
+    def _no_case(self, case: str) -> NotFound:
+        return NotFound(
+            f"case {case!r}", f"there is none of that name in {self.name}", "`dmapsvc info` lists the cases"
+        )
 
 
 def open_source(location: str | Path, *, patience: float | None = None) -> CaseSource:
@@ -119,8 +147,17 @@ def _mirror(url: str, patience: float | None) -> Mirror:
     return Mirror(url, patience=PATIENCE if patience is None else patience)
 
 
+def _is_published(folder: Path) -> bool:
+    """Whether a dataset or a case is there; what else a look may raise is told, not taken for no."""
+    try:
+        (folder / NODE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def _check_there(path: Path) -> None:
-    if not (path / "zarr.json").is_file():
+    if not (path / NODE).is_file():
         raise NotFound(
             f"{path}: no dataset is there", "wanted a folder that `dmapsvc precompute` wrote", _REMEDY
         )

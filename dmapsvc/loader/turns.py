@@ -7,7 +7,9 @@ device. The sampling itself is in `augment.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Final
 
 import numpy as np
@@ -117,11 +119,11 @@ class Augment:
     zoom: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rotation <= 180:
-            raise BadInput(f"a rotation of ±{self.rotation}°", "wanted 0 to 180 degrees")
-        if len(self.flip) != 3 or not all(0 <= share <= 1 for share in self.flip):
+        if not isinstance(self.rotation, Real) or not 0 <= self.rotation <= 180:
+            raise BadInput(f"a rotation of ±{self.rotation}°", "wanted one number, 0 to 180 degrees")
+        if not _are_numbers(self.flip, 3) or not all(0 <= share <= 1 for share in self.flip):
             raise BadInput(f"flips {self.flip}", "wanted three shares of patches (z, y, x), each 0 to 1")
-        if len(self.zoom) != 2 or not 0 < self.zoom[0] <= self.zoom[1] < math.inf:
+        if not _are_numbers(self.zoom, 2) or not 0 < self.zoom[0] <= self.zoom[1] < math.inf:
             raise BadInput(f"a zoom of {self.zoom}", "wanted the smallest and the largest, both above 0")
 
     def draw(self, random: np.random.Generator) -> Turn:
@@ -134,16 +136,9 @@ class Augment:
             zoom=low * (high / low) ** zoom,
         )
 
-    def margin(self, patch: Box, plane: Plane) -> Box:
-        """The largest `Turn.margin` that can be drawn, axis by axis."""
-        rows, columns = (_half(patch[axis]) for axis in plane.axes)
-        furthest = math.radians(min(self.rotation, 90.0))
-        # a corner of the patch reaches furthest along an axis when it lies on it
-        along_first = min(furthest, math.atan2(columns * plane.aspect, rows))
-        along_second = min(furthest, math.atan2(rows, columns * plane.aspect))
-        first, _ = _reach(along_first, rows, columns, plane.aspect)
-        _, second = _reach(along_second, rows, columns, plane.aspect)
-        return _margin(patch, plane, (first, second), self.zoom[0])
+
+def _are_numbers(values: object, count: int) -> bool:
+    return isinstance(values, Sequence) and len(values) == count and all(isinstance(v, Real) for v in values)
 
 
 def _half(side: int) -> float:

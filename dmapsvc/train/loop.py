@@ -101,13 +101,24 @@ class _Run:
         )
         if earlier is not None:
             self._check_same(earlier)
-            self._patches.load_state_dict(earlier.patches)
+            self._go_on(earlier)
         self._learnt = self._patches.state_dict()
         self._net = self._network(earlier)
         self._optimizer = torch.optim.Adam(self._net.parameters(), lr=settings.lr)
         if earlier is not None:
             self._optimizer.load_state_dict(earlier.optimizer)
         self._loss = PenalizedCrossEntropy()
+
+    def _go_on(self, earlier: Checkpoint) -> None:
+        """Take up the patches of `earlier`; raises Conflict where the dataset has other cases now."""
+        try:
+            self._patches.load_state_dict(earlier.patches)
+        except Conflict as error:
+            raise Conflict(
+                f"{self._settings.out}: {error.found}",
+                error.wanted,
+                "Go on with the cases that it began with, or name another file to train anew with all",
+            ) from None
 
     def to_the_end(self, on_step: Callable[[Step], None]) -> None:
         """All the steps that are left."""

@@ -24,10 +24,7 @@ def _ahead(
 
 
 def _take_all(ahead: Ahead[int]) -> list[int]:
-    taken = []
-    while ahead.has_next():
-        taken.append(ahead.take())
-    return taken
+    return list(ahead)
 
 
 def _threads() -> list[threading.Thread]:
@@ -46,7 +43,7 @@ def test_things_come_in_order_whichever_is_made_first() -> None:
         time.sleep(0.003 * (number % 3 == 0))
         return number**2
 
-    assert _take_all(_ahead(make, iter(range(3, 60, 2)))) == [number**2 for number in range(3, 60, 2)]
+    assert list(_ahead(make, iter(range(3, 60, 2)))) == [number**2 for number in range(3, 60, 2)]
 
 
 def test_no_more_is_made_than_was_asked_for() -> None:
@@ -58,11 +55,27 @@ def test_no_more_is_made_than_was_asked_for() -> None:
 
     ahead = _ahead(make, count(), threads=3, most=5)
     assert _wait_for(lambda: len(made) == 5)
-    assert ahead.has_next()
-    assert ahead.take() == 0
+    assert next(ahead) == 0
     assert _wait_for(lambda: len(made) == 6)
     time.sleep(0.02)
     assert sorted(made) == list(range(6))
+    ahead.close()
+
+
+def test_the_first_is_made_alone() -> None:
+    begun, let_go = [], threading.Event()
+
+    def make(number: int) -> int:
+        begun.append(number)
+        let_go.wait(10)
+        return number
+
+    ahead = _ahead(make, count())
+    assert _wait_for(lambda: begun == [0])
+    time.sleep(0.05)
+    assert begun == [0]
+    let_go.set()
+    assert [next(ahead) for _ in range(3)] == [0, 1, 2]
     ahead.close()
 
 
@@ -75,10 +88,9 @@ def test_an_error_comes_as_it_was_raised_when_its_turn_comes() -> None:
         return number
 
     ahead = _ahead(make, count())
-    assert [ahead.take() for _ in range(4) if ahead.has_next()] == [0, 1, 2, 3]
-    assert ahead.has_next()
+    assert [next(ahead) for _ in range(4)] == [0, 1, 2, 3]
     with pytest.raises(Damaged) as caught:
-        ahead.take()
+        next(ahead)
     assert caught.value is damage
     ahead.close()
 
@@ -89,19 +101,18 @@ def test_a_thread_that_cannot_start_says_so() -> None:
 
     ahead = Ahead(start, count(), threads=2, most=2)
     ahead.wait_started()
-    assert ahead.has_next()
     with pytest.raises(Damaged, match="no stream"):
-        ahead.take()
+        next(ahead)
     ahead.close()
 
 
 def test_closed_it_has_no_threads_and_nothing_more_to_take() -> None:
     ahead = _ahead(lambda number: number, count())
-    assert ahead.has_next()
+    assert next(ahead) == 0
     ahead.close()
     assert not _threads()
     assert ahead.closed
-    assert not ahead.has_next()
+    assert list(ahead) == []
 
 
 def test_who_waits_is_told_when_it_is_closed() -> None:
@@ -111,12 +122,12 @@ def test_who_waits_is_told_when_it_is_closed() -> None:
 
     ahead = _ahead(make, count(), threads=1)
     threading.Timer(0.02, ahead.close).start()
-    assert not ahead.has_next()
+    assert list(ahead) == []
 
 
 def test_collected_it_leaves_no_threads() -> None:
     ahead = _ahead(lambda number: number, count())
-    assert ahead.has_next()
+    assert next(ahead) == 0
     del ahead
     gc.collect()
     assert _wait_for(lambda: not _threads())
@@ -124,14 +135,14 @@ def test_collected_it_leaves_no_threads() -> None:
 
 def test_a_fork_leaves_its_parents_threads_alone() -> None:
     ahead = _ahead(lambda number: number, count())
-    assert ahead.has_next()
+    assert next(ahead) == 0
     child = os.fork()
     if child == 0:
         ahead.close()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     assert len(_threads()) == 3
-    assert ahead.take() == 0
+    assert next(ahead) == 1
     ahead.close()
 
 
@@ -145,8 +156,7 @@ _SCRIPT = """
         return number
 
     ahead = Ahead(lambda: make, count(), threads=2, most=4)
-    assert ahead.has_next()
-    print(ahead.take(), flush=True)
+    print(next(ahead), flush=True)
     {then}
 """
 
@@ -165,7 +175,7 @@ def test_the_interpreter_ends_without_a_word() -> None:
 
 
 def test_ctrl_c_ends_a_wait() -> None:
-    process = _run("[ahead.has_next() and ahead.take() for _ in range(99)]", seconds=0.5)
+    process = _run("list(ahead)", seconds=0.5)
     assert process.stdout is not None
     assert process.stdout.readline() == "0\n"
     time.sleep(0.1)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import distributed
+from torch.multiprocessing.spawn import start_processes
 from torch.utils.data import DataLoader
 
 from dmapsvc.errors import Damaged
@@ -64,6 +65,32 @@ def test_workers_share_the_batches_of_their_rank(knees: Path) -> None:
     ranks = [PatchLoader(knees, patch=PATCH, rank=rank, world=2) for rank in range(2)]
     shares = [_images(list(islice(_behind(rank, 2, "fork"), 6))) for rank in ranks]
     assert shares == [expected[0::2], expected[1::2]]
+
+
+def test_epochs_whose_workers_have_one_seed_follow_each_other(knees: Path) -> None:
+    loader, drawn = _loader(knees, 3), []
+    for _ in range(3):
+        torch.manual_seed(0)  # from which a DataLoader draws what it gives its workers
+        drawn += _images(list(_behind(loader, 2, "fork")))
+    assert drawn == _images(list(islice(_loader(knees), 9)))
+
+
+def _draw_as_rank(rank: int, loader: PatchLoader, folder: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    behind = _behind(loader, 2, "fork")
+    drawn = [_images(list(behind)) for _ in range(2)]
+    torch.save(drawn, folder / f"{rank}.pt")
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_workers_of_ranks_that_were_given_the_loader(knees: Path, tmp_path: Path, method: str) -> None:
+    start_processes(_draw_as_rank, (_loader(knees, 3), tmp_path), nprocs=2, start_method=method)  # type: ignore[no-untyped-call]
+    expected = _images(list(islice(_loader(knees), 12)))
+    for rank in range(2):
+        own = expected[rank::2]
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == [own[:3], own[3:]]
 
 
 def test_a_fork_of_a_loader_in_use_reads_on_its_own(knees: Path) -> None:

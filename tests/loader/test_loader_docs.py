@@ -31,7 +31,7 @@ def test_behind_a_dataloader(folder: Path) -> None:
 
 
 def test_state(folder: Path) -> None:
-    assert run_block(STATE, folder) == ["{'batches': 5} False"]
+    assert run_block(STATE, folder) == ["5 False"]
 
 
 def test_several_processes(folder: Path) -> None:

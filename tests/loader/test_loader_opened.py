@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -11,7 +12,7 @@ import psutil
 import pytest
 import torch
 
-from dmapsvc.errors import BadLabels, NotFound
+from dmapsvc.errors import BadLabels, BadName, Damaged, NotFound
 from dmapsvc.loader import augment, making, opened
 from dmapsvc.loader.opened import OpenedCases
 from dmapsvc.loader.patchloader import PatchLoader
@@ -87,13 +88,51 @@ def test_a_case_that_is_away_for_a_moment_is_waited_for(many: Path, tmp_path: Pa
     assert _opened(open_source(many)).get("a") is not None
 
 
-def test_a_deleted_case_stays_away(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_case_is_looked_for_in_its_turn_alone(
+    many: Path, two_bones: TwoBones, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(opened, "_SWAP", 0.01)
     cases = _opened(open_source(many))
     assert cases.get("a") is not None
     Dataset.open(many).delete("a")
     assert cases.get("a") is None
     assert cases.get("a") is None
+    labels, image = two_bones((12, 12, 12), 9)
+    publish(Dataset.open(many), "a", labels, None, "f" * 64)
+    assert cases.get("a") is None  # its image is still to come
+    Dataset.open(many).publish_image("a", image, spacing=None, affine=None, sha256="e" * 64)
+    assert cases.get("a", in_turn=False) is None
+    assert cases.get("a") is not None
+
+
+def test_a_dataset_that_is_away_is_waited_for(
+    many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened, "_SWAP", 0.01)
+    cases = _opened(open_source(many))
+    assert cases.get("a") is not None
+    many.rename(tmp_path / "away")
+    threading.Timer(0.3, (tmp_path / "away").rename, [many]).start()
+    assert cases.get("a") is not None
+    assert cases.get("b") is not None
+
+
+def test_a_dataset_that_stays_away_is_named(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dmapsvc.loader.source._AWAY", 0.1)
+    cases = _opened(open_source(many))
+    many.rename(many.with_name("away"))
+    with pytest.raises(NotFound, match=r"knees\.zarr: the dataset is away"):
+        cases.get("a")
+
+
+def test_a_file_system_that_fails_is_told_with_the_case(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(case: str) -> Path:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    source = LocalSource(many)
+    monkeypatch.setattr(source, "folder", stale)
+    with pytest.raises(Damaged, match="case 'a': Stale file handle"):
+        _opened(source).get("a")
 
 
 class Told(LocalSource):
@@ -116,8 +155,23 @@ def test_the_source_knows_of_cases_before_they_are_drawn(many: Path) -> None:
     source = Told(many)
     loader = PatchLoader(source, patch=(4, 4, 4), threads=1, seed=3)
     drawn = [case for batch in islice(loader, 4) for case in batch["case"]]
-    assert source.told[0] == drawn  # one round: all eight in their order
+    assert source.told[0] == drawn[:2]  # what the first batch needs comes alone
+    assert source.told[1][:6] == drawn[2:]
     assert list(dict.fromkeys(source.asked[: 2 * len(drawn)])) == drawn
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_later_cases_are_told_once_the_first_batch_is_read(many: Path, threads: int) -> None:
+    class Noted(Told):
+        def prefetch(self, cases: Sequence[str]) -> None:
+            before.append(list(dict.fromkeys(self.asked)))
+            super().prefetch(cases)
+
+    before: list[list[str]] = []
+    loader = PatchLoader(Noted(many), patch=(4, 4, 4), threads=threads, seed=3)
+    with loader:
+        first = next(iter(loader))["case"]
+    assert before[:2] == [[], first]
 
 
 def test_a_rank_tells_of_its_own_draws_alone(make_dataset: MakeDataset, two_bones: TwoBones) -> None:
@@ -127,7 +181,7 @@ def test_a_rank_tells_of_its_own_draws_alone(make_dataset: MakeDataset, two_bone
         source = Told(folder)
         loader = PatchLoader(source, patch=(4, 4, 4), batch=1, threads=1, rank=rank, world=2)
         drawn = [case for batch in islice(loader, 20) for case in batch["case"]]
-        assert source.told[0][:20] == drawn
+        assert source.told[0] + source.told[1][:19] == drawn
         told.append(drawn)
     assert not set(told[0]) & set(told[1])
 
@@ -161,5 +215,9 @@ class TestLocalSource:
     def test_tells_what_is_not_there(self, many: Path, tmp_path: Path) -> None:
         with pytest.raises(NotFound, match="case 'z'; there is none of that name in knees"):
             open_source(many).record("z")
+        with pytest.raises(NotFound, match="case 'z'; there is none of that name in knees"):
+            open_source(many).folder("z")
+        with pytest.raises(BadName, match="case name"):
+            open_source(many).folder("../knees.zarr/a")
         with pytest.raises(NotFound, match="no dataset is there"):
             open_source(tmp_path / "none.zarr")

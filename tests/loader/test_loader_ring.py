@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +70,30 @@ def test_tensors_may_be_let_go_by_other_threads() -> None:
     for thread in threads:
         thread.join()
     assert 1 <= len(ring._free) <= 4
+
+
+def test_a_fork_lets_go_while_a_thread_of_its_parent_holds_the_lock() -> None:
+    ring = _ring()
+    tensor = ring.take()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with ring._lock:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # which ends it, if it hangs
+        del tensor
+        os._exit(0)
+    ended = os.waitpid(child, 0)[1]
+    done.set()
+    thread.join()
+    assert ended == 0
 
 
 def test_scratch_grows_to_the_largest_and_stays() -> None:

@@ -114,30 +114,6 @@ def test_the_margin_holds_what_is_sampled_and_no_voxel_more(turn: Turn, plane: P
         assert margin == 0 or reach > (side - 1) / 2 + margin - 1
 
 
-@given(
-    rotation=st.floats(0, 180),
-    zoom=st.tuples(st.floats(0.5, 1), st.floats(1, 2)),
-    plane=PLANES,
-    patch=SIDES,
-    seed=st.integers(0, 2**32),
-)
-def test_no_draw_needs_more_than_the_largest_margin(
-    rotation: float, zoom: tuple[float, float], plane: Plane, patch: Box, seed: int
-) -> None:
-    augment = Augment(rotation=rotation, flip=(0.5, 0.5, 0.5), zoom=zoom)
-    turn = augment.draw(np.random.default_rng(seed))
-    assert all(np.less_equal(turn.margin(patch, plane), augment.margin(patch, plane)))
-
-
-@pytest.mark.parametrize("rotation", [10, 40, 60, 90, 180])
-@pytest.mark.parametrize("plane", [Plane(normal=0), Plane(normal=1, aspect=2), Plane(normal=2, aspect=0.4)])
-def test_the_largest_margin_is_some_turns(rotation: float, plane: Plane) -> None:
-    patch = (48, 64, 32)
-    angles = np.radians(np.linspace(0, rotation, 2001))
-    needed = np.max([Turn(angle=angle, zoom=0.9).margin(patch, plane) for angle in angles], axis=0)
-    assert Augment(rotation=rotation, zoom=(0.9, 1.1)).margin(patch, plane) == tuple(needed)
-
-
 def test_margins_by_hand() -> None:
     assert Turn().margin((8, 9, 10), Plane()) == (0, 0, 0)
     # 96 at 90°: the same square; 5 × 9: the long side lies where the short one was, (9 − 5) / 2 more
