@@ -135,6 +135,15 @@ def test_classes_stay_frozen(dataset: Dataset) -> None:
         train(_settings(dataset, steps=2))
 
 
+def test_going_on_with_other_cases_is_a_conflict_that_says_so(dataset: Dataset) -> None:
+    path = train(_settings(dataset, steps=1))
+    checkpoint = Checkpoint.load(path)
+    before = {**checkpoint.patches, "cases": 1}  # as if one had been published since
+    dataclasses.replace(checkpoint, patches=before).save(path)
+    with pytest.raises(Conflict, match=r"vnet\.pt: .* 1 cases; .* has 2 now.*name another file"):
+        train(_settings(dataset, steps=2))
+
+
 def test_ctrl_c_saves_and_goes_on_to_the_caller(dataset: Dataset) -> None:
     def interrupt(step: Step) -> None:
         if step.step == 2:
