@@ -60,7 +60,7 @@ class DmapsvcError(Exception):
     def detail(self) -> str:
         """The whole message, one line."""
         sentences = ["; ".join(part for part in (self.found, self.wanted) if part), self.remedy]
-        return " ".join(f"{sentence.rstrip('.')}." for sentence in sentences if sentence)
+        return " ".join(_ended(sentence) for sentence in sentences if sentence)
 
     @property
     def title(self) -> str:
@@ -193,6 +193,10 @@ class ServerProblem(DmapsvcError):
 
 class ServerUnreachable(DmapsvcError):
     """No dmapsvc server answered."""
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith("?") else f"{sentence.rstrip('.')}."
 
 
 def _kebab(name: str) -> str:

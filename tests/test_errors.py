@@ -17,6 +17,10 @@ def test_the_message_is_found_wanted_remedy() -> None:
     assert str(error) == "mask.nii.gz: voxel (12, 4, 9) is 1.5; a label map holds whole numbers. Round it."
 
 
+def test_a_question_ends_as_one() -> None:
+    assert str(BadFile("a.nii", remedy="Is it a mask?")) == "a.nii. Is it a mask?"
+
+
 def test_the_problem_tells_the_same() -> None:
     problem = BadFile("found", "wanted", "remedy").problem
     assert problem == Problem(

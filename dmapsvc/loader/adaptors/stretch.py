@@ -19,7 +19,7 @@ MOST_UNEVEN = 1.05  # lengths along two axes, one over the other: zooming to who
 Matrix = NDArray[np.float64]
 
 _REMEDY: dict[Units, str] = {
-    "voxel": "Zoom all axes alike, and turn in a plane of equal spacing or the array as such",
+    "voxel": "Zoom all axes alike, and turn only in the plane whose two spacings are equal",
     "mm": "Zoom all axes alike, and turn in a plane of equal spacing or in world coordinates",
 }
 
