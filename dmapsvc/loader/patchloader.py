@@ -55,7 +55,8 @@ class PatchLoader(IterableDataset[Batch]):
     many. `scale`: how Φ is scaled, by `region.scaling`. `foreground`: the share of patches centred on a voxel
     of a class (`Sampler`). `normalise`: image by the mean and deviation of its case and channel, by (mean,
     deviation) given, or None. `augment`: rotations, flips and zooms, or none. `classes`: a frozen list of
-    labels, the background first; the dataset's own if left out. `verify`: whether checksums are looked at.
+    labels, the background first; those of the spec, or of the cases, if left out. `cases`: those that are
+    drawn, one side of a split, say; all if left out. `verify`: whether checksums are looked at.
 
     `seed`, a number or several, decides every patch, whatever `threads` is. Rank r of `world` takes batches
     r, r + world, … of the one stream; left out, they are those of `torch.distributed`, if it is initialised.
@@ -96,6 +97,7 @@ class PatchLoader(IterableDataset[Batch]):
         normalise: Normalise = "case",
         augment: Augment | None = None,
         classes: Classes | None = None,
+        cases: Sequence[str] | None = None,
         seed: int | Sequence[int] = 0,
         threads: int = 2,
         ahead: int = 2,
@@ -111,7 +113,7 @@ class PatchLoader(IterableDataset[Batch]):
         check_rank(rank, world)
         check_seed(seed)
         self._source = open_source(location) if isinstance(location, str | Path) else location
-        records = _records(self._source)
+        records = _records(self._source, cases)
         self.spec, self.names, self.cases = self._source.spec, self._source.names, tuple(records)
         self.classes = dataset_classes(self.spec, records.values()) if classes is None else tuple(classes)
         self.channels = check_cases(records, self.classes)
@@ -300,8 +302,10 @@ def _worker() -> tuple[int, int]:
     return (0, 1) if worker is None else (worker.id, worker.num_workers)
 
 
-def _records(source: CaseSource) -> dict[str, CaseRecord]:
-    names = source.cases()
+def _records(source: CaseSource, cases: Sequence[str] | None) -> dict[str, CaseRecord]:
+    names = source.cases() if cases is None else list(dict.fromkeys(cases))
+    if not names and cases is not None:
+        raise BadInput("an empty list of cases", "wanted at least one", "Leave cases out to draw from all")
     if not names:
         raise NotFound(f"{source.name}: no case is published", remedy="Publish a mask and its image first")
     return dict(zip(names, together(source.record, names, READERS), strict=True))

@@ -243,6 +243,19 @@ class TestStream:
         loader = PatchLoader(folder, patch=(4, 4, 4), batch=5)
         assert all(sorted(batch["case"]) == list("abcde") for batch in _first(loader, 6))
 
+    def test_draws_only_from_the_cases_asked_for(
+        self, make_dataset: MakeDataset, two_bones: TwoBones
+    ) -> None:
+        volumes = {case: two_bones((12, 12, 12)) for case in "abcd"}
+        folder = make_dataset(volumes | {"bare": (volumes["a"][0], None)})  # without an image
+        loader = PatchLoader(folder, patch=(4, 4, 4), cases=["d", "b"])
+        assert loader.cases == ("d", "b")
+        assert all(sorted(batch["case"]) == ["b", "d"] for batch in _first(loader, 4))
+        with pytest.raises(NotFound, match="case 'e'"):
+            PatchLoader(folder, patch=(4, 4, 4), cases=["a", "e"])
+        with pytest.raises(BadInput, match="an empty list of cases"):
+            PatchLoader(folder, patch=(4, 4, 4), cases=[])
+
     def test_goes_on_exactly_where_its_state_was_saved(self, knees: Path) -> None:
         whole = _first(PatchLoader(knees, patch=(8, 8, 8), seed=5), 12)
         loader = PatchLoader(knees, patch=(8, 8, 8), seed=5, threads=3, ahead=4)
