@@ -53,11 +53,6 @@ class Ahead(Generic[Thing]):
         """Until `start` is through in every thread."""
         self._desk.wait_started(len(self._threads))
 
-    @property
-    def closed(self) -> bool:
-        """Whether it was closed."""
-        return not self._end.alive
-
     def close(self) -> None:
         """End the threads."""
         self._end()
