@@ -1,9 +1,19 @@
 """V-Net as its authors published it: Milletari, Navab, Ahmadi, *V-Net*, 3DV 2016 (arXiv:1606.04797).
 
 Layer by layer this is the authors' own Caffe network (github.com/faustomilletari/VNet, Prototxt/
-train_noPooling_ResNet_cinque.prototxt), with the width as a parameter: 18 convolutions of 5³ (1, 1, 2, 3 on
-the way down, 3 at the bottom, 3, 2, 1, 1 on the way up, and one more to the classes). The paper's figure
-draws more of them; the network that its authors published and ran is taken here.
+train_noPooling_ResNet_cinque.prototxt), with the width as a parameter: 18 convolutions of 5³.
+
+It is not quite the network of their paper. Convolutions of 5³ by stage, and the receptive field after it:
+
+    stage                  1    2    3    4   bottom   4    3    2    1   classes
+    the paper, Figure 2    1    2    3    3    3       3    3    2    1   0, straight to 1³
+      (its Table 1)        5   22   72  172  372     476  528  546  551   551
+    published, and here    1    1    2    3    3       3    2    1    1   1 and PReLU, then 1³
+                           5   14   48  148  348     452  488  498  503   507
+
+On the way up both rows add one voxel of the finer grid for each transposed convolution, as the paper's
+table does. Everything else agrees: channels, 2³ convolutions of stride 2 both ways, PReLU,
+residuals, what is joined. The network that the authors published and ran is taken here.
 """
 
 from __future__ import annotations
@@ -14,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from dmapsvc.errors import BadInput
+from dmapsvc.train.names import DIVISORS
 
-DIVISOR = 16  # four halvings
+_DIVISOR = DIVISORS["vnet"]
 _DOWN = (1, 2, 3, 3)  # 5³ convolutions of the stages below the first, the bottom last
 _UP = (3, 2, 1, 1)  # and on the way up
 
@@ -127,9 +138,9 @@ def _fill(module: nn.Module) -> None:
 
 def _check_sides(image: Tensor) -> None:
     sides = tuple(image.shape[2:])
-    if image.ndim != 5 or any(side == 0 or side % DIVISOR for side in sides):
+    if image.ndim != 5 or any(side == 0 or side % _DIVISOR for side in sides):
         raise BadInput(
             f"an image of shape {tuple(image.shape)}",
-            f"V-Net wants (N, C, z, y, x) with every side a multiple of {DIVISOR}",
+            f"V-Net wants (N, C, z, y, x) with every side a multiple of {_DIVISOR}",
             "Choose another patch size",
         )

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from dmapsvc.errors import BadInput
+from dmapsvc.train.names import (
+    DIVISORS,
+    LOSSES,
+    NETWORKS,
+    NetworkName,
+    check_loss,
+    check_network,
+    check_patch,
+)
+
+
+def test_names_need_neither_torch_nor_monai() -> None:
+    script = "import sys, dmapsvc.train.names; print({'torch', 'monai'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+def test_every_network_has_a_divisor() -> None:
+    assert set(DIVISORS) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_names_of_losses_are_taken(name: str) -> None:
+    assert check_loss(name) == name
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_names_of_networks_are_taken(name: str) -> None:
+    assert check_network(name) == name
+
+
+def test_other_names_are_told_which_there_are() -> None:
+    with pytest.raises(BadInput, match="loss 'tversky'; wanted one of penalty, penalty-dice, cross-entropy"):
+        check_loss("tversky")
+    with pytest.raises(BadInput, match="network 'unet'; wanted one of vnet, monai-vnet, monai-unet"):
+        check_network("unet")
+
+
+@pytest.mark.parametrize(
+    ("name", "patch", "says"),
+    [
+        ("vnet", (24, 32, 32), "vnet wants three sides, multiples of 16"),
+        ("monai-segresnet", (8, 8, 12), "monai-segresnet wants three sides, multiples of 8"),
+        ("vnet", (0, 16, 16), "multiples of 16"),
+        ("vnet", (16, 16), "three sides"),
+        ("monai-unet", (8, 8, 8), "monai-unet wants a side above 8"),
+        ("monai-dynunet", (16, 16, 16), "monai-dynunet wants a side above 16"),
+    ],
+)
+def test_patches_that_a_network_cannot_learn_from(
+    name: NetworkName, patch: tuple[int, ...], says: str
+) -> None:
+    with pytest.raises(BadInput, match=says):
+        check_patch(name, patch)
