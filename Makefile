@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_FOR_LOADER := $(VENV)/.ready-bench-loader
 
-.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-gpu test-gpu clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## masks over HTTP, Φ as Zarr, a V-Net trained on it; DATA='folder or pattern' LABELS=5,6,7 take your own
+demo: $(READY) ## masks over HTTP, Φ as Zarr, a network trained on it and scored; DATA='folder or pattern' LABELS=5,6,7 take your own
 	@$(PY) -m demo $(if $(DATA),--data '$(DATA)') $(if $(LABELS),--labels '$(LABELS)')
 
 serve: $(READY) ## API and one worker on 127.0.0.1:8000, data in ./dmapsvc-data
@@ -44,7 +44,7 @@ format: $(READY) ## put the code into the project's format
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
 
-bench: bench-maps bench-precompute bench-service bench-codecs bench-loader ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
+bench: bench-maps bench-precompute bench-service bench-codecs bench-loader bench-losses bench-metrics ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
 
 bench-maps: $(READY) ## Φ by everything people use for it, and how the time grows; JSON=file keeps the numbers
 	@$(PY) -m benchmarks.maps $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
@@ -69,6 +69,17 @@ bench-loader: $(READY_FOR_LOADER) ## patches by nnU-Net's loader, others' and dm
 
 bench-feeding: $(READY) ## a V-Net's training fed by the loader, beside one fed from memory; STORE=dataset takes your own
 	@$(PY) -m benchmarks.feeding $(STORE) $(if $(JSON),--json '$(JSON)')
+
+bench-losses: $(READY) ## a V-Net's training step with each loss, beside one with plain cross-entropy
+	@$(PY) -m benchmarks.losses $(if $(JSON),--json '$(JSON)')
+
+bench-metrics: $(READY) ## a prediction measured by dmapsvc, MONAI and surface-distance; FILE=mask LABELS=5,6,7
+	@$(PY) -m benchmarks.metrics $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
+
+bench-knees: $(READY) ## which loss wins on 40 knees: hours; goes on where it stopped; OUT= JOBS= CONFIG= SHAPE= MASKS= LABELS=
+	@$(PY) -m benchmarks.knees -o $(or $(OUT),knees-out) $(if $(JOBS),--jobs '$(JOBS)') \
+		$(if $(CONFIG),--config '$(CONFIG)') $(if $(SHAPE),--shape '$(SHAPE)') \
+		$(if $(MASKS),--masks '$(MASKS)' $(if $(LABELS),--labels '$(LABELS)'))
 
 bench-codecs: $(READY) ## what a case costs to keep and to read, by codec and chunk; IMAGE=file measure your own
 	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(IMAGE),--image '$(IMAGE)')

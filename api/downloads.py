@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import tempfile
 from contextlib import ExitStack
 from typing import Annotated, BinaryIO
 
-import nibabel as nib
-import numpy as np
 from anyio import to_thread
 from fastapi import APIRouter, Query, Response
 
@@ -17,9 +14,7 @@ from api.files import FileAnswer
 from api.problems import responses
 from dmapsvc.errors import BadInput, BadName, Damaged, NotFound
 from dmapsvc.store import Case
-
-_LEVEL = 1  # gzip's; chosen: a level more is a third slower and hardly smaller on float32 Φ
-_LONGEST_AXIS = 2**15 - 1  # voxels; NIfTI-1 keeps a shape as int16
+from dmapsvc.volumes.writing import write_nifti
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["cases"])
 
@@ -45,7 +40,7 @@ async def get_phi(
         found = library.read(dataset).case(case)
         with ExitStack() as open_files:
             file = open_files.enter_context(tempfile.TemporaryFile(dir=settings.staging))
-            write_nifti(found, file)
+            write_phi(found, file)
             file.flush()
             open_files.pop_all()  # closed, and so removed, when it is sent
         return file
@@ -78,14 +73,13 @@ def get_preview(
     return Response(case_preview(home.case(case), axis, index, home.names), media_type="image/png")
 
 
-def write_nifti(case: Case, file: BinaryIO) -> None:
-    """Write Φ of a case to `file` as gzipped NIfTI, axes (i, j, k), in mm; affine from the mask."""
+def write_phi(case: Case, file: BinaryIO) -> None:
+    """Write Φ of a case to `file` as gzipped NIfTI, on the mask's grid."""
     record = case.record
-    z, y, x = record.spacing or (1.0, 1.0, 1.0)
-    affine = np.diag((x, y, z, 1.0)) if record.affine is None else np.asarray(record.affine)
-    kind: type[nib.Nifti1Image] = nib.Nifti1Image if max(record.shape) <= _LONGEST_AXIS else nib.Nifti2Image
-    image = kind(case.phi_values().T, affine)
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = f"penalty map in {record.spec.units}"
-    with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as zipped:
-        image.to_stream(zipped)
+    write_nifti(
+        file,
+        case.phi_values(),
+        spacing=record.spacing,
+        affine=record.affine,
+        description=f"penalty map in {record.spec.units}",
+    )

@@ -1,4 +1,5 @@
-"""The main job in one go: masks over HTTP, Φ as Zarr, a figure, a V-Net trained on patches from the service.
+"""The main job in one go: masks over HTTP, Φ as Zarr, a figure, a network trained on patches from the
+service, and what it makes of a knee that it has not seen, scored.
 
 Everything it does can be done by hand with the `dmapsvc` command or the client; it ends by saying how.
 """
@@ -49,7 +50,7 @@ def _arguments() -> argparse.Namespace:
         "--labels", help="values that are classes, like 5,6,7; left out: every non-zero value"
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything it makes")
-    parser.add_argument("--steps", type=int, default=30, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=120, help="training steps (default: %(default)s)")
     return parser.parse_args()
 
 
@@ -65,7 +66,8 @@ def _run(arguments: argparse.Namespace) -> None:
             _show(client, _await_jobs(client, jobs), names)
             location = f"{service.url}/v1/datasets/{DATASET}"
             _draw(location, out / "phi.png")
-            _train(location, out / "vnet.pt", arguments.steps)
+            _train(location, out / "run", arguments.steps)
+            _predict(location, out)
     _say_what_next(out / "data" / "store" / f"{DATASET}.zarr", found[0].case)
 
 
@@ -166,20 +168,54 @@ def _draw(location: str, path: Path) -> None:
     _say(f"Mask beside Φ, as in the paper's Figure 1: {path}")
 
 
-def _train(location: str, checkpoint: Path, steps: int) -> None:
+def _train(location: str, run: Path, steps: int) -> None:
     from dmapsvc.train import Step, TrainSettings, train
 
     settings = TrainSettings(
-        location=location, out=checkpoint, patch=(32, 64, 64), batch=2, width=4, steps=steps
+        location=location,
+        out=run,
+        net="monai-unet",
+        width=8,
+        patch=(32, 64, 64),
+        steps=steps,
+        validate_every=steps,
+        lr=5e-3,
+        schedule="cosine",
     )
-    with Meter("training", steps, "steps") as meter:
+    with Meter("training", steps, "steps", rate=False) as meter:
 
         def show(step: Step) -> None:
             meter.show(step.step, f"loss {step.loss:.3f}, {step.patches_per_second:.1f} patches/s")
 
         train(settings, show)
         meter.say(f"training: {meter.counts()}")
-    _say(f"A small V-Net, trained {steps} steps on patches streamed from the service: {checkpoint}")
+    _say(f"A small U-Net, trained {steps} steps on patches streamed from the service: {run}")
+
+
+def _predict(location: str, out: Path) -> None:
+    """Predict the knees that the split kept for the test, and score them; of fewer than three, all."""
+    from dmapsvc.evaluate.evaluation import evaluate
+    from dmapsvc.evaluate.scores import write_scores
+    from dmapsvc.train.predictions import predict
+    from dmapsvc.train.split import Split
+
+    side = "test" if Split.read(out / "run" / "split.json").test else "all"
+    with Meter("predicting", None, "cases") as meter:
+        meter.show(0)
+        done = predict(
+            out / "run",
+            location,
+            out / "predictions",
+            cases=side,
+            on_case=lambda number, total, case: meter.show(number, case, total=total),
+        )
+    for case, problem in done.failed:
+        raise DmapsvcError(f"{case}: {problem.detail}")
+    scores = evaluate(location, out / "predictions", cases=done.done, jobs=1).scores
+    write_scores(out / "scores.csv", scores)
+    rows = [[one.case, one.name, one.g_dsc, one.b_dsc, one.asd, one.unit] for one in scores]
+    print_table(["case", "label", "G-DSC (Dice)", "B-DSC", "mean surface distance", "in"], rows)
+    _say(f"Its label maps are in {out / 'predictions'}, their scores in {out / 'scores.csv'}")
 
 
 def _say_what_next(store: Path, case: str) -> None:
@@ -192,7 +228,9 @@ What to try next, after `. .venv/bin/activate`:
   dmapsvc precompute LABELS_FOLDER maps.zarr --labels 5,6,7     your own masks, no server
   make serve                                                    the service, and then
   dmapsvc submit LABELS_FOLDER --dataset mine --labels 5,6,7 --wait
-  dmapsvc train {store} -o vnet.pt --patch 32,64,64 --width 4"""
+  dmapsvc train {store} -o run --net monai-unet --width 8 --patch 32,64,64 --lr 5e-3
+  dmapsvc predict run {store} -o predictions
+  dmapsvc evaluate {store} predictions -o scores.csv"""
     )
 
 

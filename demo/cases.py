@@ -14,7 +14,7 @@ from dmapsvc.errors import NotFound
 from dmapsvc.pipeline import CaseFile, find_cases
 from dmapsvc.volumes import read_labels
 
-KNEES = 3
+KNEES = 5  # three to train on, one to validate, one to test
 KNEE_SHAPE = (96, 224, 224)  # smaller than a scan, so that the demo takes minutes on two cores
 
 

@@ -11,7 +11,21 @@ from typing import Annotated, cast
 import typer
 
 from dmapsvc import __version__
-from dmapsvc.cli import check, fetch, info, jobs, precompute, submit, train, view
+from dmapsvc.cli import (
+    check,
+    compare,
+    evaluate,
+    fetch,
+    info,
+    jobs,
+    precompute,
+    predict,
+    report,
+    submit,
+    train,
+    view,
+)
+from dmapsvc.cli.grouped import GroupedCommand
 from dmapsvc.errors import DmapsvcError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells write it
@@ -82,7 +96,11 @@ app.command("info")(info.command)
 app.command("fetch")(fetch.command)
 app.command("view")(view.command)
 app.command("check")(check.command)
-app.command("train")(train.command)
+app.command("train", cls=GroupedCommand)(train.command)
+app.command("predict")(predict.command)
+app.command("evaluate")(evaluate.command)
+app.command("report")(report.command)
+app.command("compare")(compare.command)
 
 
 def _never_fail_to_print() -> None:

@@ -21,6 +21,7 @@ from rich.text import Text
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 SHOWN_REGIONS = 6  # of a case, in one cell of a table
 SHOWN_LABELS = 12  # of a dataset, likewise
+WIDE = 100  # columns of a terminal that has room for a long bar beside the note
 RATE_SECONDS = 30.0  # the rate is that of the last so many: what was skipped at the start soon counts no more
 
 Row = Sequence[object]
@@ -119,12 +120,12 @@ class Meter:
     """The progress of one long thing, with rate and time left, on stderr; a context manager.
 
     A bar on a terminal. Elsewhere a line every ten seconds, so that a log shows that it goes on. `unit` is
-    what is counted ('cases', 'patches'); 'B' shows bytes as MB.
+    what is counted ('cases', 'patches'); 'B' shows bytes as MB. `rate=False`: the notes tell one themselves.
     """
 
-    def __init__(self, what: str, total: float | None, unit: str) -> None:
+    def __init__(self, what: str, total: float | None, unit: str, *, rate: bool = True) -> None:
         self._console = Console(stderr=True, highlight=False)
-        self._what, self._total, self._unit = what, total, unit
+        self._what, self._total, self._unit, self._rate = what, total, unit, rate
         self._seen: deque[tuple[float, float]] = deque()  # when, how much was done: for the rate of late
         self._start: float | None = None  # how much was done when this began
         self._told = time.monotonic()
@@ -132,7 +133,7 @@ class Meter:
         if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=20 if self._console.width >= WIDE else 5),
                 _Counts(self),
                 TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
                 expand=True,
@@ -182,7 +183,8 @@ class Meter:
         parts = [_amount(done, self._total, self._unit)]
         rate = (done - before) / max(time.monotonic() - first, 1e-6)
         if rate > 0:
-            parts.append(_rate(rate, self._unit))
+            if self._rate:
+                parts.append(_rate(rate, self._unit))
             if self._total and done - (self._start or 0.0) >= 1:
                 parts.append(f"{timedelta(seconds=round(max(self._total - done, 0.0) / rate))} left")
         return ", ".join(parts)

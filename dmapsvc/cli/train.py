@@ -1,125 +1,211 @@
-"""`dmapsvc train`: a V-Net learns from patches of a dataset, the Φ of which weighs its loss."""
+"""`dmapsvc train`: a network learns from patches of a dataset, by a loss that Φ weighs.
+
+What the flags mean, and which values can be, `TrainSettings` decides; they are its fields.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.output import Meter
 from dmapsvc.cli.served import asked_dataset
+from dmapsvc.cli.train_view import TrainView
 from dmapsvc.errors import BadInput, DmapsvcError
+from dmapsvc.train.config import read_config
+from dmapsvc.train.names import LOSSES, NETWORKS
+from dmapsvc.train.settings import FIELDS, TrainSettings
 
-if TYPE_CHECKING:
-    from dmapsvc.train.loop import Step
-    from dmapsvc.train.settings import TrainSettings
-
-_UNSCALED = (
-    "scale none: Φ weighs as the paper writes it; on a large background that gives the background nearly "
-    "all of the weight"
-)
+_NET, _PATCHES, _COURSE, _MACHINE = "Network and loss", "Patches", "Course", "Machine"
 
 
 def command(
-    store: Annotated[str, typer.Argument(metavar="STORE|URL", help="A local dataset, or its URL.")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The checkpoint; gone on from if it is there.")],
-    steps: Annotated[
-        int, typer.Option("--steps", help="Steps in all, those of earlier runs included.")
-    ] = 1000,
-    patch: Annotated[
-        str, typer.Option("--patch", help="Sides z,y,x of a patch in voxels, multiples of 16.")
-    ] = "64,64,64",
-    batch: Annotated[int, typer.Option("--batch", help="Patches a step.")] = 2,
-    width: Annotated[int, typer.Option("--width", help="Channels of the V-Net's first stage.")] = 16,
+    context: typer.Context,
+    location: Annotated[
+        str | None, typer.Argument(metavar="STORE|URL", help="A local dataset, or its URL.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The run folder; a training that is there goes on.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings in TOML, or a run's settings.json; a flag counts more."),
+    ] = None,
+    net: Annotated[str, typer.Option("--net", help=f"{', '.join(NETWORKS)}.", rich_help_panel=_NET)] = "vnet",
+    width: Annotated[
+        int, typer.Option("--width", help="Channels of its first stage.", rich_help_panel=_NET)
+    ] = 16,
+    loss: Annotated[
+        str, typer.Option("--loss", help=f"{', '.join(LOSSES)}.", rich_help_panel=_NET)
+    ] = "penalty",
     scale: Annotated[
         str,
-        typer.Option("--scale", help="How Φ weighs: region (Φ / M), balanced, or none (the paper's letter)."),
+        typer.Option(
+            "--scale",
+            help="How Φ weighs: region (Φ / M), balanced, or none (the paper's letter).",
+            rich_help_panel=_NET,
+        ),
     ] = "region",
-    lr: Annotated[float, typer.Option("--lr", help="Adam's learning rate.")] = 1e-4,
-    seed: Annotated[int, typer.Option("--seed", help="Decides weights and patches.")] = 0,
+    patch: Annotated[
+        str,
+        typer.Option(
+            "--patch",
+            help="Sides z,y,x in voxels, multiples of 16 (8 for some networks).",
+            rich_help_panel=_PATCHES,
+        ),
+    ] = "64,64,64",
+    batch: Annotated[
+        int, typer.Option("--batch", help="Patches a step, of each process.", rich_help_panel=_PATCHES)
+    ] = 2,
+    foreground: Annotated[
+        float,
+        typer.Option(
+            "--foreground", help="Share of patches centred on a labelled voxel.", rich_help_panel=_PATCHES
+        ),
+    ] = 0.5,
     rotation: Annotated[
-        float, typer.Option("--rotation", help="Patches turn in-plane by up to so many degrees.")
+        float,
+        typer.Option(
+            "--rotation", help="Patches turn in-plane by up to so many degrees.", rich_help_panel=_PATCHES
+        ),
     ] = 15.0,
-    threads: Annotated[int, typer.Option("--threads", help="Threads that read patches.")] = 2,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            "--split",
+            help="JSON file with the cases of train, valid and test; left out: 25/5/10, by --split-seed.",
+            rich_help_panel=_PATCHES,
+        ),
+    ] = None,
+    split_seed: Annotated[
+        int, typer.Option("--split-seed", help="Decides that split.", rich_help_panel=_PATCHES)
+    ] = 0,
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", help="Steps in all, those of earlier runs included.", rich_help_panel=_COURSE
+        ),
+    ] = 5000,
+    lr: Annotated[float, typer.Option("--lr", help="Adam's learning rate.", rich_help_panel=_COURSE)] = 1e-4,
+    schedule: Annotated[
+        str,
+        typer.Option(
+            "--schedule", help="Of the rate: constant, or cosine (to 0 at --steps).", rich_help_panel=_COURSE
+        ),
+    ] = "constant",
+    validate_every: Annotated[
+        int, typer.Option("--validate-every", help="Steps between validations.", rich_help_panel=_COURSE)
+    ] = 250,
+    select: Annotated[
+        str,
+        typer.Option(
+            "--select",
+            help="What the best checkpoint is best in: g_dsc (Dice) or b_dsc (Dice of the boundaries).",
+            rich_help_panel=_COURSE,
+        ),
+    ] = "g_dsc",
+    patience: Annotated[
+        int,
+        typer.Option(
+            "--patience",
+            help="Validations without improvement that end it; 0: none do.",
+            rich_help_panel=_COURSE,
+        ),
+    ] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Decides weights and patches.", rich_help_panel=_COURSE)
+    ] = 0,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            help="auto, float32, bfloat16 or float16; auto: 16 bits on CUDA.",
+            rich_help_panel=_MACHINE,
+        ),
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or cuda.", rich_help_panel=_MACHINE)
+    ] = "auto",
+    threads: Annotated[
+        int, typer.Option("--threads", help="Threads that read patches.", rich_help_panel=_MACHINE)
+    ] = 2,
+    save_every: Annotated[
+        int, typer.Option("--save-every", help="Steps between checkpoints.", rich_help_panel=_MACHINE)
+    ] = 250,
 ) -> None:
-    """Train a V-Net on patches of image, label and Φ.
+    """Train a network on patches of image, label and Φ.
 
-    The loss is penalised cross-entropy. Every case needs an image. Ctrl-C saves the checkpoint; the same
-    command goes on from it.
+    Every case of the split needs an image. Ctrl-C saves; the same command goes on. The run folder gets
+    last.pt and best.pt, settings.json, split.json, history.csv, and tensorboard/.
 
     For example:
 
     \b
-        dmapsvc train knees.zarr -o knees.pt --steps 5000 --patch 64,64,64
-        dmapsvc train http://127.0.0.1:8000/v1/datasets/knees -o knees.pt
+        dmapsvc train knees.zarr -o run --steps 5000 --patch 64,64,64
+        dmapsvc train http://127.0.0.1:8000/v1/datasets/knees -o run
+        dmapsvc train --config train.toml --seed 1 -o run-1
+        torchrun --nproc-per-node 2 -m dmapsvc train knees.zarr -o run
     """
-    sides = parse_sides(patch)
+    settings = _settings(context, config)
+    train, leads = _trainer()
+    if not leads:
+        train(settings)
+        return
+    with Meter("train", settings.steps, "steps", rate=False) as meter:
+        shown = TrainView(meter, settings)
+        try:
+            with asked_dataset(str(settings.location)):
+                train(settings, shown.step, shown.start)
+        except KeyboardInterrupt:
+            meter.say(_saved(settings.out))
+            raise
+    typer.echo(f"{settings.out}: {shown.ended()}")
+
+
+def _settings(context: typer.Context, config: Path | None) -> TrainSettings:
+    """The settings that the file `config` and the flags ask for; what is given as a flag counts."""
+    flags = {name: context.params[name] for name in FIELDS if _given(context, name)}
+    if "patch" in flags:
+        flags["patch"] = parse_sides(flags["patch"])
+    values: dict[str, Any] = (read_config(config) if config is not None else {}) | flags
+    for name, missing, remedy in (
+        ("location", "no dataset", "Name a store or a URL, as in dmapsvc train knees.zarr -o run"),
+        ("out", "no run folder", "Name one, as in -o run"),
+    ):
+        if name not in values:
+            raise BadInput(missing, "a training wants a dataset and a folder for what it makes", remedy)
+    return TrainSettings(**values)
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _trainer() -> Any:
+    """`train`, and whether this process is the one that prints; raises DmapsvcError without what it needs."""
     try:
         from dmapsvc.train.loop import train
-        from dmapsvc.train.settings import TrainSettings
+        from dmapsvc.train.parallel import leads
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "monai"):
             raise
         raise DmapsvcError(
-            "PyTorch is not installed", "training needs it", "Install it: pip install 'dmapsvc[train]'"
+            f"{'PyTorch' if error.name == 'torch' else 'MONAI'} is not installed",
+            "training needs it",
+            "Install it: pip install 'dmapsvc[train]'",
         ) from None
-    settings = TrainSettings(
-        location=store,
-        out=out,
-        steps=steps,
-        patch=sides,
-        batch=batch,
-        width=width,
-        scale=scale,  # type: ignore[arg-type]  # checked there
-        lr=lr,
-        seed=seed,
-        rotation=rotation,
-        threads=threads,
-        device=device,  # type: ignore[arg-type]  # checked there
-    )
-    where = [f"training on {_device(settings)}, checkpoint {out}", *([_UNSCALED] if scale == "none" else [])]
-    with Meter("train", steps, "steps") as meter:
-        shown = _Shown(meter, where)
-        try:
-            with asked_dataset(store):
-                train(settings, shown)
-        except KeyboardInterrupt:
-            meter.say(_saved(out))
-            raise
-    typer.echo(f"{out}: {shown.last or f'it has its {steps} steps already'}")
+    return train, leads()
 
 
-def _device(settings: TrainSettings) -> str:
-    """'cpu' or 'cuda', whichever the training takes; raises BadInput for CUDA where there is none."""
-    import torch
-
-    there = torch.cuda.is_available()
-    if settings.device == "cuda" and not there:
-        raise BadInput("--device cuda", "PyTorch sees no CUDA device here", "Take --device auto or cpu")
-    return "cuda" if there and settings.device != "cpu" else "cpu"
-
-
-def _saved(out: Path) -> str:
+def _saved(folder: Path) -> str:
     """At which step a training that was stopped is kept."""
     from dmapsvc.train.checkpoint import Checkpoint
 
-    return f"saved at step {Checkpoint.load(out).step} in {out}" if out.exists() else "no step to save yet"
-
-
-class _Shown:
-    """Says once that it goes, and the lines of `where`; shows each step, and keeps what the last was like."""
-
-    def __init__(self, meter: Meter, where: list[str]) -> None:
-        self._meter, self._where = meter, where
-        self.last = ""
-
-    def __call__(self, step: Step) -> None:
-        if not self.last:
-            for line in self._where:
-                self._meter.say(line)
-        now = f"loss {step.loss:.4f}, {step.patches_per_second:.1f} patches/s"
-        self.last = f"step {step.step} of {step.steps}, {now}"
-        self._meter.show(step.step, now)
+    last = folder / "last.pt"
+    return (
+        f"saved at step {Checkpoint.load(last).step} in {folder}" if last.exists() else "no step to save yet"
+    )

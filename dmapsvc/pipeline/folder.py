@@ -14,7 +14,7 @@ from dmapsvc.errors import BadInput, BadName
 from dmapsvc.spec import check_name
 from dmapsvc.volumes import SUFFIXES
 
-_FIRST_CHANNEL, _SECOND_CHANNEL = "_0000", "_0001"  # nnU-Net: <case>_<channel, 4 digits>
+FIRST_CHANNEL, SECOND_CHANNEL = "_0000", "_0001"  # nnU-Net: <case>_<channel, 4 digits>
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def unused_images(cases: Sequence[CaseFile], images: Path) -> list[Path]:
 
 def image_names(case: str) -> tuple[str, str]:
     """What the image of a case may be called, without its ending."""
-    return case, case + _FIRST_CHANNEL
+    return case, case + FIRST_CHANNEL
 
 
 def case_name(file: Path, folder: Path | None = None) -> str:
@@ -134,7 +134,7 @@ def _check_case(case: str, mask: Path) -> None:
 def _image_of(case: str, pictures: dict[str, Path]) -> Path | None:
     if case in pictures:
         return pictures[case]
-    first, second = (pictures.get(case + channel) for channel in (_FIRST_CHANNEL, _SECOND_CHANNEL))
+    first, second = (pictures.get(case + channel) for channel in (FIRST_CHANNEL, SECOND_CHANNEL))
     if first and second:
         raise BadInput(
             f"{first} and {second} are channels of one image",

@@ -9,18 +9,18 @@ from __future__ import annotations
 import dataclasses
 import os
 import secrets
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dmapsvc.errors import BadFile, BadInput
 from dmapsvc.spec import MapSpec
-from dmapsvc.train.vnet import VNet
+from dmapsvc.train.networks import make_network
 
-FORMAT = "dmapsvc-checkpoint-2"
+FORMAT = "dmapsvc-checkpoint-3"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,10 @@ class Checkpoint:
 
     `classes`: the label of each class index, 0 first; `names`: of labels, as far as they have any; `spec`: of
     the dataset's maps; `channels`: of its images; `settings`: the training's, `TrainSettings.identity`;
-    `patches`: where in the stream of patches it is, `PatchLoader.state_dict`; `model` and `optimizer`: state
-    dicts.
+    `processes`: that learn together; `model`: the network's state dict.
+
+    To go on with, and empty in one that is kept to be used: `patches`, where in the stream of patches it is,
+    `PatchLoader.state_dict`; `optimizer`; `scaler`, of float16's gradients; `history`, `History.state_dict`.
     """
 
     step: int
@@ -39,15 +41,28 @@ class Checkpoint:
     spec: MapSpec
     channels: int
     settings: dict[str, Any]
-    patches: dict[str, Any]
+    processes: int
     model: dict[str, Any]
+    patches: dict[str, Any]
     optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    history: dict[str, Any]
 
-    def network(self) -> VNet:
-        """The trained V-Net, on the CPU."""
-        net = VNet(in_channels=self.channels, classes=len(self.classes), width=self.settings["width"])
+    def network(self) -> nn.Module:
+        """The trained network, on the CPU."""
+        with torch.random.fork_rng(devices=[]):  # its first weights are of no use, and no one's numbers
+            net = make_network(
+                self.settings["net"],
+                channels=self.channels,
+                classes=len(self.classes),
+                width=self.settings["width"],
+            )
         net.load_state_dict(self.model)
         return net
+
+    def to_use(self) -> Checkpoint:
+        """The same without what only going on needs: a third of the size."""
+        return dataclasses.replace(self, patches={}, optimizer={}, scaler={}, history={})
 
     def save(self, path: Path) -> None:
         """Write to `path`, whole or not at all; raises BadInput where that cannot be written."""
@@ -57,13 +72,19 @@ class Checkpoint:
             with path.with_name(f".{path.name}.{secrets.token_hex(4)}.part").open("xb") as file:
                 _write(content, file, path)
         except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
-            raise BadInput(f"{path}: {error}", *_PLACE) from None
+            raise BadInput(
+                f"{path}: {error}",
+                "wanted a place where a checkpoint can be written",
+                "Make room, or name another folder with out",
+            ) from None
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """The checkpoint in `path`, on the CPU; raises BadFile if it is none."""
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise BadFile(f"{path}: there is no such file", *_WANTED) from None
         except Exception as error:  # torch raises what its unpickler or the archive happens to
             raise BadFile(f"{path}: {type(error).__name__} on reading", *_WANTED) from None
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
@@ -72,17 +93,7 @@ class Checkpoint:
         return cls(**content)
 
 
-def check_place(path: Path) -> None:
-    """Make the folder of a checkpoint to come; raises BadInput where none can be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}", *_PLACE) from None
-
-
-_PLACE = ("wanted a place where a checkpoint can be written", "Name another file with out")
-_WANTED = ("wanted a checkpoint that `dmapsvc train` wrote", "Name another file, or remove this one")
+_WANTED = ("wanted a checkpoint that `dmapsvc train` wrote", "Name another run, or remove this file")
 
 
 def _write(content: dict[str, Any], file: Any, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Reading masks and images: one module a format family, one way in, the same axes and units out.
+"""Reading masks and images: one module a format family, one way in, the same axes and units out; writing is
+NIfTI alone (`writing.py`).
 
 Arrays are (z, y, x), the file's voxel axes, never reoriented; affines map (i, j, k, 1) to RAS+ mm. Nothing
 but grid and voxels is read: no patient tags, no free header text.

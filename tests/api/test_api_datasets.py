@@ -242,7 +242,7 @@ def test_two_downloads_are_built_at_once(tmp_path: Path, monkeypatch: pytest.Mon
         def case(self, name: str) -> str:
             return name
 
-    monkeypatch.setattr(downloads, "write_nifti", slowly)
+    monkeypatch.setattr(downloads, "write_phi", slowly)
     app = create_app(Settings(data=tmp_path))
     app.dependency_overrides[get_library] = Shelf
     with serving(app) as client, ThreadPoolExecutor(6) as pool:

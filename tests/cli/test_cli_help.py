@@ -14,7 +14,20 @@ import pytest
 from dmapsvc import __version__
 from tests.cli.cli_run import Run
 
-COMMANDS = ("precompute", "submit", "jobs", "info", "fetch", "view", "check", "train")
+COMMANDS = (
+    "precompute",
+    "submit",
+    "jobs",
+    "info",
+    "fetch",
+    "view",
+    "check",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "compare",
+)
 
 
 def test_the_program_names_its_commands_and_exit_codes(cli: Callable[..., Run]) -> None:

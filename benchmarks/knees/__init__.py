@@ -1,0 +1,1 @@
+"""Which loss wins on knees: subjects, and the comparison on them."""

@@ -1,0 +1,121 @@
+"""The tables, figures and numbers of docs/knee-benchmark.md, made anew from what the benchmark left.
+
+    python -m benchmarks.knees.document OUT [--docs docs]
+
+Between `<!-- begin NAME -->` and `<!-- end NAME -->` stands what is made here; the text around it is people's
+and stays. Beside the document: every test subject's scores by run and bone, and those of the report's figures
+that it shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import re
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.knees import tables
+from benchmarks.knees.pictures import draw_subjects
+from benchmarks.knees.subjects import SPLIT, TOLD
+from dmapsvc.errors import BadFile, DmapsvcError, NotFound
+from dmapsvc.evaluate.scores import COLUMNS, read_scores
+from dmapsvc.report.comparison import Comparison
+from dmapsvc.report.folder import SCORES, read_comparison
+from dmapsvc.report.metrics import B_DSC, G_DSC
+from dmapsvc.train.split import Split
+
+DOCUMENT, NUMBERS, FIGURES = "knee-benchmark.md", "knee-benchmark.csv", Path("figures/knees")
+COMPARISON = "comparison"  # the folder of the comparison, in the benchmark's
+_DRAWN = 4  # test subjects
+
+
+def write(out: Path, docs: Path) -> None:
+    """Bring the document in `docs` up to date with the benchmark in `out`.
+
+    Raises NotFound if the benchmark or the document is not there, BadFile if the document lacks a place for
+    what is made here.
+    """
+    document, runs = docs / DOCUMENT, out / COMPARISON / "runs"
+    for path in (out / TOLD, runs, document):
+        if not path.exists():
+            raise NotFound(f"{path} is not there", "wanted the benchmark's folder, and the document's")
+    text = document.read_text(encoding="utf-8")
+    for name, made in _sections(out, read_comparison(runs)).items():
+        text = _put(text, name, made, document)
+    document.write_text(text, encoding="utf-8")
+    (docs / NUMBERS).write_text(_numbers(runs), encoding="utf-8")
+    (docs / FIGURES).mkdir(parents=True, exist_ok=True)
+    for figure in (out / COMPARISON / "report" / "figures").glob("*.png"):
+        if f"{FIGURES}/{figure.name}" in text:
+            shutil.copyfile(figure, docs / FIGURES / figure.name)
+    draw_subjects(out, Split.read(out / SPLIT).test[:_DRAWN], docs / FIGURES / "subjects.png")
+
+
+def _sections(out: Path, comparison: Comparison) -> dict[str, str]:
+    """What stands in the document, by the name of its place."""
+    told: Mapping[str, Any] = json.loads((out / TOLD).read_text())
+    tried = out / COMPARISON / "search.csv"
+    rows = list(csv.DictReader(io.StringIO(tried.read_text()))) if tried.exists() else []
+    return {
+        "anatomies": tables.anatomies(told),
+        "settings": tables.settings(comparison),
+        "search": tables.search(rows),
+        "budget": tables.budget(comparison),
+        "bones": tables.bones(comparison),
+        "tests of B-DSC": tables.tests(comparison, B_DSC),
+        "tests of G-DSC": tables.tests(comparison, G_DSC),
+        "metrics": tables.metrics(comparison),
+        "seeds": tables.seeds(comparison),
+    }
+
+
+def _put(text: str, name: str, made: str, document: Path) -> str:
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    parts = re.split(f"({re.escape(begin)}\n).*?({re.escape(end)})", text, flags=re.DOTALL)
+    if len(parts) != 4:
+        raise BadFile(f"{document}: no place for {name}", f"wanted {begin} and {end}, once", "Put them back")
+    before, opening, closing, after = parts
+    return f"{before}{opening}{made}\n{closing}{after}"
+
+
+def _numbers(runs: Path) -> str:
+    """Every score there is, as CSV: a row a contender, run, subject and bone."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("contender", "run", *COLUMNS))
+    for path in sorted(runs.glob(f"*/*/{SCORES}")):
+        run = path.parent
+        for score in read_scores(path):
+            values = (getattr(score, column) for column in COLUMNS)
+            cells = (f"{value:.6g}" if isinstance(value, float) else value for value in values)
+            rows.writerow((run.parent.name, run.name, *cells))
+    return text.getvalue()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make what the command line says; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.knees.document",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("out", type=Path, help="the benchmark's folder")
+    parser.add_argument("--docs", type=Path, default=Path("docs"), help="(default: %(default)s)")
+    parsed = parser.parse_args(arguments)
+    try:
+        write(parsed.out, parsed.docs)
+    except DmapsvcError as error:
+        print(f"error: {error.detail}", file=sys.stderr)
+        return 2
+    print(f"{parsed.docs / DOCUMENT} is up to date with {parsed.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

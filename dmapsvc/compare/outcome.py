@@ -1,0 +1,70 @@
+"""What a run has left in its folder when it is through, and how far one is that is not."""
+
+from __future__ import annotations
+
+import csv
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+_FILE, HISTORY, SCORES, PREDICTIONS = "outcome.json", "history.csv", "scores.csv", "predictions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a training ended: after `steps` steps, its best validation at `score`, None without validation."""
+
+    steps: int
+    score: float | None
+
+    def write(self, folder: Path) -> None:
+        """Note it in the run's folder, whole or not at all."""
+        write_whole(folder / _FILE, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Outcome | None:
+        """The outcome of the training in `folder`; None while it is not through."""
+        try:
+            return cls(**json.loads((folder / _FILE).read_text()))
+        except FileNotFoundError:
+            return None
+
+
+def is_trained(folder: Path) -> bool:
+    """Whether the training in `folder` is through."""
+    return (folder / _FILE).exists()
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether the run in `folder` has its scores of the test cases."""
+    return (folder / SCORES).exists()
+
+
+def steps_made(folder: Path) -> int:
+    """After how many steps the run in `folder` was validated last; 0 if it never was."""
+    return max((step for step, _ in _validations(folder, "step")), default=0)
+
+
+def best_score(folder: Path, select: str) -> float | None:
+    """The best validation of the run in `folder` by `select`, a column of its history."""
+    return max((score for _, score in _validations(folder, select)), default=None)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write `path`, whole or not at all."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _validations(folder: Path, column: str) -> list[tuple[int, float]]:
+    """Step and `column` of each row of the history that has it."""
+    try:
+        with (folder / HISTORY).open(newline="", encoding="utf-8") as file:
+            return [(int(row["step"]), float(row[column])) for row in csv.DictReader(file) if row[column]]
+    except FileNotFoundError:
+        return []

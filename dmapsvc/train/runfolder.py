@@ -1,0 +1,131 @@
+"""The folder of one training, a run: which file in it is what.
+
+    settings.json   what was asked for (`TrainSettings.to_json`)
+    split.json      the cases on each side, fixed when the run begins
+    history.csv     loss, rate and validation scores, row by row (`history.Row`)
+    last.pt         the checkpoint that the run goes on from
+    best.pt         the weights that did best in validation; not there without validation cases
+    tensorboard/    event files
+
+What the files hold is decided where they are made.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dmapsvc.errors import BadInput, Conflict
+from dmapsvc.store.files import replace_json
+from dmapsvc.train.checkpoint import Checkpoint
+from dmapsvc.train.history import History
+from dmapsvc.train.settings import TrainSettings
+from dmapsvc.train.split import Split
+
+Which = Literal["best", "last"]
+
+_PLACE = ("wanted a place where a run folder can be written", "Name another folder with out")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The run in the folder `path`."""
+
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        """What was asked for, JSON."""
+        return self.path / "settings.json"
+
+    @property
+    def split(self) -> Path:
+        """The cases on each side, JSON."""
+        return self.path / "split.json"
+
+    @property
+    def history(self) -> Path:
+        """The course, CSV."""
+        return self.path / "history.csv"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint after the steps that are done."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that did best in validation."""
+        return self.path / "best.pt"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's event files."""
+        return self.path / "tensorboard"
+
+    def checkpoint(self, which: Which = "best") -> Checkpoint:
+        """The best checkpoint, or the last; without validation cases the last is the best there is.
+
+        Raises BadFile if there is none.
+        """
+        return Checkpoint.load(self.best if which == "best" and self.best.exists() else self.last)
+
+    def read_settings(self) -> TrainSettings:
+        """What was asked for; raises BadInput for a folder without."""
+        try:
+            return TrainSettings.from_json(json.loads(self.settings.read_bytes()), str(self.settings))
+        except (OSError, ValueError):
+            raise BadInput(
+                f"{self.path}: no {self.settings.name} that can be read",
+                "wanted a run folder that `dmapsvc train` wrote",
+                "Name another folder",
+            ) from None
+
+    def prepare(self) -> None:
+        """Make the folder if need be, and forget the beginnings of a run that came to no checkpoint.
+
+        Raises BadInput where nothing can be written, Conflict for a best checkpoint without a last one.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path).close()
+        except OSError as error:
+            raise BadInput(f"{self.path}: {error.strerror}", *_PLACE) from None
+        if self.last.exists():
+            return
+        if self.best.exists():
+            raise Conflict(
+                f"{self.path}: a {self.best.name} without the {self.last.name} of its run",
+                "a run goes on from both, and begins without any",
+                "Name another folder, or remove it",
+            )
+        self.split.unlink(missing_ok=True)
+
+    def write_settings(self, settings: TrainSettings) -> None:
+        """Keep what is asked for now; raises BadInput where that cannot be written, as the next two do."""
+        with _told(self.settings):
+            replace_json(self.settings, settings.to_json(), temporary=self.path)
+
+    def write_split(self, split: Split) -> None:
+        """Keep the cases on each side, the first time."""
+        if not self.split.exists():
+            with _told(self.split):
+                split.write(self.split)
+
+    def write_history(self, history: History) -> None:
+        """Keep the course so far."""
+        with _told(self.history):
+            history.write(self.history)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}", *_PLACE) from None

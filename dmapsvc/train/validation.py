@@ -1,0 +1,74 @@
+"""What the network scores on the cases that are kept for it, while it learns.
+
+The cases are segmented whole and nothing is cleaned; the metrics are those of `dmapsvc.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dmapsvc.evaluate.boundaries import boundary_dice
+from dmapsvc.evaluate.overlap import dice
+from dmapsvc.loader.classes import Classes
+from dmapsvc.loader.source import CaseSource
+from dmapsvc.train.history import Validation
+from dmapsvc.train.parallel import Group
+from dmapsvc.train.precision import MixedPrecision
+from dmapsvc.train.predict import WholeCase, read_case, segment
+
+KEPT_BYTES = 2 << 30  # of cases that stay in memory from one validation to the next; others are read again
+
+
+class Validator:
+    """Scores networks on `cases` of `source`, which the processes of `group` share among them.
+
+    `classes`: the label of each class, 0 first. The network sees windows of the sides `patch`.
+    """
+
+    def __init__(
+        self,
+        source: CaseSource,
+        cases: Sequence[str],
+        *,
+        classes: Classes,
+        patch: tuple[int, int, int],
+        precision: MixedPrecision,
+        group: Group,
+    ) -> None:
+        self._source, self._cases, self._classes = source, tuple(cases), classes
+        self._patch, self._precision, self._group = patch, precision, group
+        self._kept: dict[str, WholeCase] = {}
+        self._room = KEPT_BYTES
+
+    def score(self, net: nn.Module, step: int) -> Validation:
+        """The scores of `net` after `step` steps, the same in all processes.
+
+        Raises what `read_case` raises.
+        """
+        scores = torch.zeros(len(self._cases), 2, dtype=torch.float64)
+        for at in range(self._group.rank, len(self._cases), self._group.world):
+            scores[at] = self._score_case(net, self._case(self._cases[at]))
+        g_dsc, b_dsc = self._group.total(scores.to(self._group.device)).mean(dim=0).tolist()
+        return Validation(step=step, g_dsc=g_dsc, b_dsc=b_dsc)
+
+    def _score_case(self, net: nn.Module, case: WholeCase) -> Tensor:
+        found = segment(net, case.image, patch=self._patch, autocast=self._precision.narrow)
+        scores = [
+            (dice(case.label == index, found == index), boundary_dice(case.label == index, found == index))
+            for index in range(1, len(self._classes))
+        ]
+        return torch.tensor(scores, dtype=torch.float64).mean(dim=0)
+
+    def _case(self, name: str) -> WholeCase:
+        """The case, kept as long as there is room."""
+        if name in self._kept:
+            return self._kept[name]
+        case = read_case(self._source, name, classes=self._classes)
+        size = case.image.nbytes + case.label.nbytes
+        if size <= self._room:
+            self._room -= size
+            self._kept[name] = case
+        return case

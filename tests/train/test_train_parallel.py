@@ -1,0 +1,107 @@
+"""Two processes learn together what one learns with twice the batch."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from dmapsvc.errors import Conflict
+from dmapsvc.store import Dataset
+from dmapsvc.train import Checkpoint, RunFolder, train
+from dmapsvc.train.parallel import leads, process_group
+from tests.train.train_runs import tiny
+
+_SCRIPT = """
+    import sys
+    from pathlib import Path
+    import torch
+    torch.set_num_threads(1)
+    from dmapsvc.store import Dataset
+    from dmapsvc.train import train
+    from tests.train.train_runs import tiny
+    store, out = sys.argv[1:]
+    for steps in (2, 4):
+        train(
+            tiny(Dataset.open(Path(store)), out=Path(out), batch=1, steps=steps, validate_every=2, lr=3e-3),
+            lambda step: print(step.step, step.loss, step.best, flush=True),
+        )
+"""
+
+
+def _together(dataset: Dataset, out: Path) -> list[list[str]]:
+    """What each of two processes printed, started as torchrun starts them, two steps and two more."""
+    root = Path(__file__).resolve().parents[2]
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(_SCRIPT), str(dataset.path), str(out)],
+            env=os.environ | _AS_TORCHRUN | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in "01"
+    ]
+    printed = [process.communicate(timeout=300)[0].splitlines() for process in started]
+    assert [process.returncode for process in started] == [0, 0]
+    return printed
+
+
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return str(server.getsockname()[1])
+
+
+_AS_TORCHRUN = {
+    "WORLD_SIZE": "2",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": _free_port(),
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_batch(split_dataset: Dataset) -> None:
+    alone: list[str] = []
+    folder = split_dataset.path.parent
+    one = train(
+        tiny(split_dataset, out=folder / "one", steps=4, validate_every=2, lr=3e-3),
+        lambda step: alone.append(f"{step.step} {step.loss} {step.best}"),
+    )
+    leader, other = _together(split_dataset, folder / "two")
+    assert leader == other
+    assert [line.split()[0] for line in leader] == [line.split()[0] for line in alone] == ["1", "2", "3", "4"]
+    two = RunFolder(folder / "two")
+    first, second = Checkpoint.load(one.last), Checkpoint.load(two.last)
+    assert second.patches["batches"] == 8
+    assert second.processes == 2
+    for name, weight in first.model.items():
+        torch.testing.assert_close(second.model[name], weight, rtol=1e-3, atol=1e-4)
+    scores, others = ([row[4:] for row in last.history["rows"]] for last in (first, second))
+    assert len(scores) == 2
+    for score, other in zip(scores, others, strict=True):
+        assert other == pytest.approx(score, abs=0.02)
+    with pytest.raises(Conflict, match="processes 2; this training has 1"):
+        train(tiny(split_dataset, out=two.path, batch=1, steps=6, validate_every=2, lr=3e-3))
+
+
+def test_a_single_process_needs_no_group() -> None:
+    with process_group("cpu") as group:
+        assert (group.rank, group.world, group.leads) == (0, 1, True)
+        assert not torch.distributed.is_initialized()
+        net = torch.nn.Linear(1, 1)
+        assert group.joined(net) is net
+    assert leads()
+
+
+def test_the_first_of_torchruns_processes_prints(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("RANK", "0")
+    assert leads()
+    monkeypatch.setenv("RANK", "1")
+    assert not leads()

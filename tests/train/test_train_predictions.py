@@ -1,0 +1,212 @@
+"""A folder of predictions: the right labels on the right grid, gone on with, and never mixed with others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from dmapsvc.errors import BadFile, BadInput, Conflict
+from dmapsvc.evaluate.cleaning import clean
+from dmapsvc.evaluate.evaluation import evaluate
+from dmapsvc.evaluate.manifest import read_manifest
+from dmapsvc.loader.source import LocalSource
+from dmapsvc.maps import quantised_map
+from dmapsvc.spec import MapSpec
+from dmapsvc.store import Dataset
+from dmapsvc.train import Checkpoint, RunFolder, VNet
+from dmapsvc.train.predict import read_case, segment
+from dmapsvc.train.predictions import predict
+from dmapsvc.train.split import Split
+from dmapsvc.volumes import read_labels
+from tests.train.train_runs import tiny
+
+_CLASSES = (0, 4, 900)
+
+
+@pytest.fixture
+def oblique(tmp_path: Path) -> Dataset:
+    """Three cases on an oblique grid, with labels 4 and 900."""
+    dataset = Dataset.create(tmp_path / "oblique.zarr", MapSpec(), names={4: "bright"})
+    for number, case in enumerate("abc"):
+        random = np.random.default_rng(number)
+        labels = np.zeros((20, 18, 22), np.uint16)
+        labels[3:15, 3:9, 4:18], labels[3:15, 11:16, 4:18] = 4, 900
+        image = (np.sign(labels) * 200 + random.normal(100, 40, labels.shape)).astype(np.int16)
+        grid: dict[str, Any] = {"spacing": (2.0, 0.5, 0.5), "affine": _AFFINE}
+        dataset.publish(
+            case,
+            label=labels,
+            phi=quantised_map(labels, spec=dataset.spec, backend="scipy"),
+            mask_sha256=f"{number:064x}",
+            **grid,
+        )
+        dataset.publish_image(case, image, sha256=f"{number:064x}", **grid)
+    return dataset
+
+
+_AFFINE = np.array([[-0.5, 0, 0, 11], [0, 0, -2.0, 7], [0, 0.5, 0, -3], [0, 0, 0, 1]])
+
+
+@pytest.fixture
+def run(oblique: Dataset, tmp_path: Path) -> RunFolder:
+    """A run whose network has its first weights: it says something of every voxel, and learnt nothing."""
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare()
+    _save(folder, seed=0)
+    folder.write_split(Split(train=("a",), valid=(), test=("b", "c")))
+    return folder
+
+
+def _save(folder: RunFolder, *, seed: int) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = VNet(classes=3, width=2)
+    Checkpoint(
+        step=seed + 1,
+        classes=_CLASSES,
+        names={},
+        spec=MapSpec(),
+        channels=1,
+        settings={"net": "vnet", "width": 2, "patch": [16, 16, 16], "precision": "auto"},
+        processes=1,
+        model=net.state_dict(),
+        patches={},
+        optimizer={},
+        scaler={},
+        history={},
+    ).save(folder.last)
+
+
+def test_the_files_have_the_datasets_labels_on_the_masks_grid(
+    run: RunFolder, oblique: Dataset, tmp_path: Path
+) -> None:
+    out, heard = tmp_path / "new" / "predictions", []
+    ended = predict(run.path, oblique.path, out, on_case=lambda *news: heard.append(news))
+    assert (ended.done, ended.skipped, ended.failed) == (("b", "c"), (), ())
+    assert heard == [(1, 2, "b"), (2, 2, "c")]
+    assert sorted(file.name for file in out.iterdir()) == ["b.nii.gz", "c.nii.gz", "predictions.json"]
+    case = read_case(LocalSource(oblique.path), "b", classes=_CLASSES)
+    classes = segment(run.checkpoint().network(), case.image, patch=(16, 16, 16))
+    assert len(np.unique(classes)) > 1
+    volume = read_labels(out / "b.nii.gz")
+    assert np.array_equal(volume.array, np.array(_CLASSES)[classes])
+    assert np.array_equal(np.asarray(volume.header.affine), _AFFINE)
+    picture: Any = nib.load(out / "b.nii.gz")
+    assert picture.shape == (22, 18, 20)
+    assert picture.header.get_xyzt_units()[0] == "mm"
+    assert evaluate(oblique.path, out, jobs=1).failed == ()
+
+
+def test_a_second_run_goes_on_and_adds_cases(run: RunFolder, oblique: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "predictions"
+    predict(run.path, oblique.path, out)
+    (out / "b.nii.gz").unlink()
+    before = (out / "c.nii.gz").stat().st_mtime_ns
+    again = predict(run.path, oblique.path, out)
+    assert (again.done, again.skipped) == (("b",), ("c",))
+    assert predict(run.path, oblique.path, out, cases="train").done == ("a",)
+    assert predict(run.path, oblique.path, out, cases="all").skipped == ("a", "b", "c")
+    assert (out / "c.nii.gz").stat().st_mtime_ns == before
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert manifest.cases == ("a", "b", "c")
+    assert predict(run.path, oblique.path, out, cases=["c"], replace=True).done == ("c",)
+
+
+def test_other_weights_or_another_cleaning_never_mix(
+    run: RunFolder, oblique: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "predictions"
+    predict(run.path, oblique.path, out)
+    with pytest.raises(Conflict, match="made with closing 0; these are to be made with 1"):
+        predict(run.path, oblique.path, out, closing=1)
+    _save(run, seed=7)
+    with pytest.raises(Conflict, match="made with step 1"):
+        predict(run.path, oblique.path, out)
+    first = (out / "b.nii.gz").read_bytes()
+    assert predict(run.path, oblique.path, out, replace=True).done == ("b", "c")
+    assert (out / "b.nii.gz").read_bytes() != first
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    shutil.copy(out / "b.nii.gz", labels)
+    with pytest.raises(Conflict, match=r"b\.nii\.gz: is there already; no `dmapsvc predict` made it"):
+        predict(run.path, oblique.path, labels)
+    assert [file.name for file in labels.iterdir()] == ["b.nii.gz"]
+
+
+def test_cleaning_is_done_on_classes(run: RunFolder, oblique: Dataset, tmp_path: Path) -> None:
+    plain, cleaned = tmp_path / "plain", tmp_path / "cleaned"
+    predict(run.path, oblique.path, plain, cases=["b"])
+    predict(run.path, oblique.path, cleaned, cases=["b"], closing=1, components=2)
+    found = read_labels(plain / "b.nii.gz").array.astype(np.uint16)
+    wanted = clean(found, closing=1, components=2)
+    assert not np.array_equal(wanted, found)
+    assert np.array_equal(read_labels(cleaned / "b.nii.gz").array, wanted)
+
+
+def test_image_files_give_what_the_dataset_gives(run: RunFolder, oblique: Dataset, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "predictions"
+    images.mkdir()
+    for case in "bc":
+        stored = oblique.case(case).read("image")
+        nib.save(nib.Nifti1Image(stored.T, _AFFINE), images / f"{case}_0000.nii.gz")
+    predict(run.path, oblique.path, tmp_path / "wanted")
+    assert predict(run.path, images, out).done == ("b", "c")
+    for case in "bc":
+        one, other = (read_labels(folder / f"{case}.nii.gz") for folder in (tmp_path / "wanted", out))
+        assert np.array_equal(one.header.affine, other.header.affine)  # type: ignore[arg-type]
+        assert (one.array == other.array).mean() > 0.999  # float64 there, float32 in the store's reader
+    nib.save(nib.Nifti1Image(stored.T, _AFFINE), images / "c_0001.nii.gz")
+    with pytest.raises(BadInput, match=r"c_0001\.nii\.gz is a channel of an image"):
+        predict(run.path, images, out)
+
+
+def test_a_case_that_cannot_be_predicted_costs_no_other(
+    run: RunFolder, oblique: Dataset, tmp_path: Path
+) -> None:
+    (oblique.path / "b" / "image" / "0" / "c" / "0" / "0" / "0").write_bytes(b"damaged")
+    ended = predict(run.path, oblique.path, tmp_path / "out", cases=["b", "c", "x"])
+    assert ended.done == ("c",)
+    assert [case for case, _ in ended.failed] == ["b", "x"]
+    assert [problem.status for _, problem in ended.failed] == [500, 404]
+    two = np.zeros((2, 8, 8, 8), np.float32)
+    np.save(tmp_path / "two.npy", two)
+    wrong = predict(run.path, tmp_path / "two.npy", tmp_path / "other")
+    assert "has 2 channels" in wrong.failed[0][1].detail
+
+
+def test_what_was_asked_wrong_is_told_before_anything_is_written(
+    run: RunFolder, oblique: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(BadInput, match="no case is in valid"):
+        predict(run.path, oblique.path, out, cases="valid")
+    with pytest.raises(BadInput, match="cases 'tests'"):
+        predict(run.path, oblique.path, out, cases="tests")
+    with pytest.raises(BadInput, match="components -1"):
+        predict(run.path, oblique.path, out, components=-1)
+    with pytest.raises(BadInput, match="overlap"):
+        predict(run.path, oblique.path, out, overlap=1.0)
+    with pytest.raises(BadFile, match=r"last\.pt"):
+        predict(tmp_path / "none", oblique.path, out)
+    assert not out.exists()
+    out.mkdir()
+    (out / "predictions.json").write_text(json.dumps(["b"]))
+    with pytest.raises(BadFile, match=r"predictions\.json: cannot be read"):
+        predict(run.path, oblique.path, out)
+
+
+def test_the_run_of_a_training_predicts(split_dataset: Dataset, tmp_path: Path) -> None:
+    from dmapsvc.train import train
+
+    folder = train(tiny(split_dataset, steps=1))
+    ended = predict(folder.path, split_dataset.path, tmp_path / "out")
+    assert set(ended.done) == set(Split.read(folder.split).test)
+    assert ended.failed == ()
