@@ -61,8 +61,11 @@ def command(
         raise BadInput(f"--checkpoint {checkpoint!r}", "wanted best or last")
     with Meter("predict", None, "cases") as meter, asked_dataset(location):
 
-        def show(done: int, total: int, case: str) -> None:
+        def show(done: float, total: int, case: str) -> None:
             meter.show(done, case, total=total)
+
+        def ended_case(done: int, total: int, case: str) -> None:
+            show(done, total, case)
             meter.log(f"{out / case}.nii.gz")
 
         ended = predict(
@@ -76,7 +79,8 @@ def command(
             components=components,
             device=device,
             replace=replace,
-            on_case=show,
+            on_case=ended_case,
+            on_progress=show,
         )
     for _, problem in ended.failed:
         typer.echo(f"error: {problem.detail}", err=True)

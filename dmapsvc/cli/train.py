@@ -5,6 +5,7 @@ What the flags mean, and which values can be, `TrainSettings` decides; they are 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,7 +186,7 @@ def _given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _trainer() -> Any:
+def _trainer() -> tuple[Callable[..., object], bool]:
     """`train`, and whether this process is the one that prints; raises DmapsvcError without what it needs."""
     try:
         from dmapsvc.train.loop import train

@@ -6,22 +6,20 @@ every contender's values are chosen.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from dmapsvc.compare.choice import answers, choose, read_choice, write_choice, write_tried
-from dmapsvc.compare.config import Config, identity
+from dmapsvc.compare.config import Config
+from dmapsvc.compare.kept import check_config, keep_config, keep_split
 from dmapsvc.compare.lock import alone_in
-from dmapsvc.compare.outcome import is_scored, write_whole
+from dmapsvc.compare.outcome import is_scored
 from dmapsvc.compare.plan import (
     Place,
     Run,
     Values,
-    combinations,
     only_values,
     planned_runs,
     scored_runs,
@@ -30,12 +28,9 @@ from dmapsvc.compare.plan import (
 from dmapsvc.compare.processes import Failure, Processes
 from dmapsvc.compare.progress import Progress, Tally
 from dmapsvc.compare.task import News, Scoring, Task, work
-from dmapsvc.errors import BadInput, Conflict, Damaged
-from dmapsvc.loader.source import open_source
-from dmapsvc.train.cases import choose_cases
 from dmapsvc.train.split import Split
 
-_CONFIG, _LOG, _REPORT = "comparison.json", "log.txt", "report"
+_LOG, _REPORT = "log.txt", "report"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +73,9 @@ def compare(config: Config, location: str | Path, out: Path, listener: Listener 
     """
     place = Place(location=location, out=out)
     with alone_in(out):
-        _check_same(config, place)
+        check_config(config, place)
         comparison = _Comparison(config, place, listener or Listener())
-        write_whole(out / _CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+        keep_config(config, place)
         return comparison.to_the_end()
 
 
@@ -97,10 +92,10 @@ class _Comparison:
 
     def to_the_end(self) -> Result:
         """Search, train, score, report."""
-        choice = self._choose()
-        chosen = {contender: values for contender, values in choice.items() if values is not None}
-        runs = scored_runs(self._config, self._place, chosen)
-        frozen = all(contender in choice for contender in self._config.contenders)
+        config, choice = self._config, self._choose()
+        chosen = {name: values for name in config.contenders if (values := choice.get(name)) is not None}
+        runs = scored_runs(config, self._place, chosen)
+        frozen = all(name in choice for name in config.contenders)
         self._do([self._task(run, self._scoring if frozen else None) for run in runs])
         scored = tuple(run.name for run in runs if is_scored(run.folder))
         page = report(self._place, self._drawing) if scored else None
@@ -127,7 +122,8 @@ class _Comparison:
                 for one in tried:  # that values cannot be trained with is an answer
                     self._failed.pop(one.run.name, None)
         write_choice(place.out, choice)
-        write_tried(place.out, self._search, choice)
+        everyone = tuple(dict.fromkeys((*choice, *config.contenders)))  # of earlier calls, too
+        write_tried(place.out, search_runs(replace(config, contenders=everyone), place), choice)
         barren = [name for name in config.contenders if name in choice and choice[name] is None]
         self._failed |= dict.fromkeys(barren, "none of the values that were tried can be trained with")
         return choice
@@ -171,31 +167,6 @@ def report(place: Place, on_figure: Callable[[str, int, int], None]) -> Path:
     return write_report(place.runs, place.out / _REPORT, truth=place.location, on_figure=on_figure)
 
 
-def keep_split(config: Config, place: Place, run: Run) -> Split:
-    """The split of every run, of which `run` is one, made once and kept in the folder.
-
-    Raises what `choose_cases` raises of cases that will not do; BadInput if there is no test case, or none
-    for validation where there is something to choose.
-    """
-    settings = replace(run.settings, split=config.train.get("split"))
-    source = open_source(place.location)
-    split = choose_cases(settings, source, kept=place.split, frozen=None).split
-    if not split.test:
-        raise BadInput(_sides(split), "what is compared is the scores of test cases", _SPLIT)
-    if not split.valid and len(combinations(config.search)) > 1:
-        raise BadInput(_sides(split), "values are chosen by the validation cases", _SPLIT)
-    if not place.split.exists():
-        split.write(place.split)
-    return split
-
-
-_SPLIT = "Publish more cases, or name a split file in [train]"
-
-
-def _sides(split: Split) -> str:
-    return f"{len(split.train)} training, {len(split.valid)} validation and {len(split.test)} test cases"
-
-
 def _scoring(config: Config, split: Split) -> Scoring:
     return Scoring(
         cases=split.test,
@@ -204,29 +175,6 @@ def _scoring(config: Config, split: Split) -> Scoring:
         overlap=config.overlap,
         tolerance=config.tolerance,
     )
-
-
-def _check_same(config: Config, place: Place) -> None:
-    """Raises Conflict, naming the first difference, if the folder holds another comparison."""
-    path = place.out / _CONFIG
-    if not path.exists():
-        return
-    try:
-        there = identity(json.loads(path.read_text()))
-    except (ValueError, TypeError, KeyError):
-        raise Damaged(f"{path}: not a comparison's configuration", remedy="Name another folder") from None
-    here = identity(config.to_json())
-    for name in {**here, **there}:
-        if there.get(name) != here.get(name):
-            raise Conflict(
-                f"{path}: a comparison with {name} {_told(there, name)}",
-                f"this one has {_told(here, name)}",
-                "Go on with the same configuration, or name another folder",
-            )
-
-
-def _told(values: Mapping[str, Any], name: str) -> str:
-    return str(values[name]) if name in values else "as it is by default"
 
 
 def _log(task: Task) -> Path:

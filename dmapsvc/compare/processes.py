@@ -160,13 +160,13 @@ def _do(work: Work[T], task: T, leash: Connection, log: Path) -> None:
         sys.exit(_INTERRUPTED)
     except Exception as error:
         traceback.print_exc()
-        leash.send(_failure(error))
+        leash.send(_failure(error, log))
 
 
-def _failure(error: Exception) -> Failure:
+def _failure(error: Exception, log: Path) -> Failure:
     if isinstance(error, DmapsvcError):
         return Failure(reason=error.detail, hopeless=type(error) is BadInput)
-    return Failure(reason=f"{type(error).__name__}: {error}")
+    return Failure(reason=f"{type(error).__name__}: {error}; where from, {log} says")
 
 
 def _watch(leash: Connection, main: int) -> None:

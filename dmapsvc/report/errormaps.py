@@ -70,15 +70,14 @@ def error_maps(comparison: Comparison, truth: str | Path) -> ErrorMaps | None:
     """The maps of a subject that `truth` (a dataset, its URL or a folder of label files) and all contenders
     that have predictions hold; None if there are no predictions.
 
-    Raises BadInput if no subject is in all of them, GridMismatch, and what reading label maps raises.
+    Raises BadInput if no subject with one of the labels is in all of them, GridMismatch, and what reading label maps raises.
     """
     found = {c.name: predictions for c in comparison.contenders if (predictions := _predictions(c))}
     if not found:
         return None
     truths = open_label_maps(truth)
-    subject = _middle_subject(comparison, truths, found)
-    volume = truths.read(subject)
     values = tuple(label.value for label in comparison.labels)
+    subject, volume = _middle_subject(comparison, truths, found, values)
     lengths = volume.header.spacing or (1.0, 1.0, 1.0)
     looks = tuple(look(volume.array, values, lengths, side) for side in sides(volume.header.affine))
     places = _Places(volume, values, lengths if comparison.unit == "mm" else (1.0, 1.0, 1.0), looks)
@@ -167,21 +166,32 @@ def _predictions(contender: Contender) -> dict[str, LabelMaps]:
     return found
 
 
-def _middle_subject(comparison: Comparison, truths: LabelMaps, found: dict[str, dict[str, LabelMaps]]) -> str:
-    """The subject with the median B-DSC, of those that can be drawn."""
+def _middle_subject(
+    comparison: Comparison,
+    truths: LabelMaps,
+    found: dict[str, dict[str, LabelMaps]],
+    values: Sequence[int],
+) -> tuple[str, Volume]:
+    """The subject with the median B-DSC, of those that can be drawn, and its truth.
+
+    One without a voxel of `values` has no surface, and the one beside it takes its place.
+    """
     there = set(truths.cases())
     for runs in found.values():
         there &= {case for predictions in runs.values() for case in predictions.cases()}
     means = np.mean([contender.subject_means(B_DSC) for contender in comparison.contenders], axis=0)
     order: list[int] = np.argsort(means, kind="stable").tolist()
     drawable = [subject for subject in map(comparison.subjects.__getitem__, order) if subject in there]
-    if not drawable:
-        raise BadInput(
-            "no subject has a truth and a prediction of every contender",
-            "surface error maps compare with the truth",
-            "Give the dataset that was evaluated with --truth",
-        )
-    return drawable[len(drawable) // 2]
+    middle = len(drawable) // 2
+    for place in sorted(range(len(drawable)), key=lambda place: abs(place - middle)):
+        volume = truths.read(drawable[place])
+        if np.isin(volume.array, values).any():
+            return drawable[place], volume
+    raise BadInput(
+        "no subject has a truth that is not empty, and a prediction of every contender",
+        "surface error maps compare with the truth",
+        "Give the dataset that was evaluated with --truth",
+    )
 
 
 def _middle_run(

@@ -82,7 +82,7 @@ def _against(comparison: Comparison, family: Family, reference: str) -> list[str
             continue
         other = found.other if found.reference == reference else found.reference
         sign = 1 if found.reference == reference else -1
-        verdict = "not shown" if not found.significant else _side(metric.better(found.test.shift) * sign)
+        verdict = "not shown" if not found.significant else _side(metric.better(found.test.effect) * sign)
         groups.setdefault(verdict, []).append(other + "†" * (found.significant and found.within_runs))
         unresolved += [] if found.significant or found.detectable is None else [found.detectable]
     if not groups:
@@ -99,7 +99,7 @@ def verdict(family: Family, found: Difference) -> str:
     """'better', 'worse' or 'not shown', of the pair's first; † where the choice of runs may have made it."""
     if not found.significant:
         return "not shown"
-    return _side(family.metric.better(found.test.shift)) + "†" * found.within_runs
+    return _side(family.metric.better(found.test.effect)) + "†" * found.within_runs
 
 
 def _side(better: float) -> str:

@@ -104,7 +104,7 @@ def _common(
 ) -> tuple[tuple[str, ...], tuple[Label, ...], list[str]]:
     """The subjects and labels that every run has, and notes of those that some lack."""
     runs = {f"{name}/{run.name}": scores for name, pairs in found.items() for run, scores in pairs}
-    names = {score.label: score.name for scores in runs.values() for score in scores.values()}
+    names = {score.label: _label_name(score) for scores in runs.values() for score in scores.values()}
     labels = set.intersection(*({label for _, label in scores} for scores in runs.values()))
     complete = [
         {case for case, _ in scores if all((case, label) in scores for label in labels)}
@@ -132,6 +132,10 @@ def _common(
         )
     kept = tuple(Label(value=value, name=names[value]) for value in sorted(labels))
     return tuple(sorted(subjects)), kept, notes
+
+
+def _label_name(score: Score) -> str:
+    return f"label {score.label}" if score.name == str(score.label) else score.name
 
 
 def _references(folder: Path, names: list[str], asked: Sequence[str]) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def _look(theme: Theme) -> Iterator[None]:
         "figure.constrained_layout.wspace": 0.05,
         "figure.constrained_layout.hspace": 0.06,
         "svg.hashsalt": "dmapsvc",  # the same figure is the same file
+        "text.parse_math": False,  # a name with a $ is a name
     }
     with rc_context(look):  # type: ignore[arg-type]  # its keys are a Literal of all names
         yield

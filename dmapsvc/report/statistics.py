@@ -172,6 +172,7 @@ def _sum_chances(ranks: NDArray[np.int64]) -> Floats:
     return chances
 
 
+@cache
 def _rejected(subjects: int, level: float) -> int | None:
     """The largest rank sum that the two-sided test at `level` rejects, untied; None if it rejects none."""
     cumulated = np.cumsum(_sum_chances(np.arange(1, subjects + 1)))

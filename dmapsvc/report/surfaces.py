@@ -99,11 +99,15 @@ def look(labels: NDArray[Any], values: tuple[int, ...], spacing: Spacing, side: 
 
 
 def _field(labels: NDArray[Any], values: tuple[int, ...]) -> NDArray[np.float32]:
-    """How much of each place is inside: each mask smoothed by itself, so that neighbours do not melt."""
+    """How much of each place is inside: each mask smoothed by itself, so that neighbours do not melt.
+
+    What is highest in a mask is 1, or smoothing would hide a label of a few voxels.
+    """
     field = np.zeros(labels.shape, dtype=np.float32)
     for value in values:
-        mask = (labels == value).astype(np.float32)
-        np.maximum(field, ndimage.gaussian_filter(mask, _SMOOTH, mode="nearest"), out=field)
+        smooth = ndimage.gaussian_filter((labels == value).astype(np.float32), _SMOOTH, mode="nearest")
+        smooth /= smooth.max() or 1.0
+        np.maximum(field, smooth, out=field)
     return field
 
 

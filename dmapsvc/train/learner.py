@@ -31,8 +31,8 @@ class Learner:
     def __init__(self, settings: TrainSettings, net: nn.Module, loss: Loss, group: Group) -> None:
         self._settings, self._group = settings, group
         self.precision = MixedPrecision.of(settings.precision, group.device)
-        # channels last: steps of a small U-Net take two thirds of the time on the CPU
-        self.net: nn.Module = net.to(group.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._format = _memory_format(group.device)
+        self.net: nn.Module = net.to(group.device).to(memory_format=self._format)  # type: ignore[call-overload]
         self._joined = group.joined(self.net)
         self._loss = loss.to(group.device)
         self._optimizer = torch.optim.Adam(self.net.parameters(), lr=settings.lr, fused=True)
@@ -53,7 +53,7 @@ class Learner:
         self._net_draws(step)
         self._optimizer.zero_grad(set_to_none=True)
         with self.precision.autocast():
-            logits = self._joined(batch["image"].contiguous(memory_format=torch.channels_last_3d))
+            logits = self._joined(batch["image"].contiguous(memory_format=self._format))
         loss: Tensor = self._loss(logits, batch["label"], batch["phi"])
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         value = float(self._group.total(loss.detach()).item()) / self._group.world
@@ -88,3 +88,10 @@ class Learner:
     def _net_draws(self, step: int) -> None:
         numbers = np.random.SeedSequence((self._settings.seed, step, self._group.rank))
         torch.manual_seed(int(numbers.generate_state(1, np.uint64)[0]) >> 1)
+
+
+def _memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last on the CPU, where a step of a small U-Net takes two thirds of the time so; on CUDA it is
+    slower with instance normalisation, which knows no such layout.
+    """
+    return torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format

@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 
 from dmapsvc.errors import DeviceFailed, DmapsvcError, TooLarge
-from dmapsvc.train.parallel import process_group
+from dmapsvc.train.parallel import Group, process_group
 from dmapsvc.train.progress import Start, Step
 from dmapsvc.train.run import Run
 from dmapsvc.train.runfolder import RunFolder
@@ -51,13 +51,23 @@ def train(
     little memory without it; DmapsvcError if another process of the training ended.
     """
     with _told(), process_group(settings.device) as group, _own_random_numbers(group.device):
-        run = Run(settings, group)
-        try:
-            on_start(run.start)
-            run.to_the_end(on_step)
-        finally:
-            run.save()
+        _run(settings, group, on_step, on_start)
     return RunFolder(settings.out)
+
+
+def _run(
+    settings: TrainSettings,
+    group: Group,
+    on_step: Callable[[Step], None],
+    on_start: Callable[[Start], None],
+) -> None:
+    """All of it; what it holds of the group is let go of at the end, before the group itself is."""
+    run = Run(settings, group)
+    try:
+        on_start(run.start)
+        run.to_the_end(on_step)
+    finally:
+        run.save()
 
 
 @contextmanager

@@ -82,7 +82,9 @@ def process_group(wanted: Device) -> Iterator[Group]:
     try:
         with warnings.catch_warnings():  # of 1³ convolutions, whose strides mean nothing; it is no error
             warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-            yield _group(device)
+            group = _group(device)
+            yield group
+            group.wait()  # none takes the group down while another still needs it
     finally:
         if ours:
             distributed.destroy_process_group()

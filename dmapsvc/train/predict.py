@@ -6,7 +6,8 @@ into files is in `predictions.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -72,6 +73,7 @@ def segment(
     overlap: float = OVERLAP,
     batch: int = WINDOWS,
     autocast: torch.dtype | None = None,
+    on_progress: Callable[[float], None] = lambda done: None,
 ) -> NDArray[np.int16]:
     """The class index of each voxel, (z, y, x), where the network's logit is largest.
 
@@ -80,16 +82,17 @@ def segment(
     time, overlap by the fraction `overlap`; where they do, logits are averaged under a Gaussian window
     (MONAI's `sliding_window_inference`). A volume that is smaller than the patch is padded as the loader
     pads, by each channel's minimum; one that fits into the patch goes through once. `autocast`: the type to
-    calculate in, float32 if left out.
+    calculate in, float32 if left out. `on_progress` is called with the share of windows that are through.
 
     Memory besides the network's: 4 · (classes + C + 3) bytes a voxel; the machine's where a GPU has not
-    enough. Raises BadInput for an image that is
-    not of four axes, an overlap outside [0, 1), or a patch without three sides of at least 1.
+    enough. Raises BadInput for an image that is not of four axes, an overlap outside [0, 1), or a patch
+    without three sides of at least 1.
     """
     _check(image, patch, overlap)
     padded, inside = _padded(image, patch)
     with _evaluated(net) as device, torch.autocast(device.type, autocast, enabled=autocast is not None):
-        logits = _logits(net, padded[None], tuple(patch), overlap, batch, device)
+        windows = _Windows(net, count_windows(padded.shape[1:], patch, overlap), on_progress)
+        logits = _logits(windows, padded[None], tuple(patch), overlap, batch, device)
         classes = logits[0][:, *inside].argmax(dim=0).to(torch.int16)
     return cast("NDArray[np.int16]", classes.cpu().numpy())
 
@@ -106,22 +109,44 @@ def _evaluated(net: nn.Module) -> Iterator[torch.device]:
         net.train(before)
 
 
-def _logits(
-    net: nn.Module, image: Tensor, patch: tuple[int, ...], overlap: float, batch: int, device: torch.device
-) -> Tensor:
-    """Float32 logits (1, classes, z, y, x) of an image (1, C, z, y, x), nowhere smaller than the patch."""
+def count_windows(shape: Sequence[int], patch: Sequence[int], overlap: float) -> int:
+    """How many windows of `patch` MONAI lays over a volume of `shape`, nowhere smaller than it."""
+    return math.prod(
+        1 + math.ceil((length - side) / max(1, int(side * (1 - overlap))))
+        for length, side in zip(shape, patch, strict=True)
+    )
 
-    def predict(windows: Tensor) -> Tensor:
-        logits: Tensor = net(windows)  # a network in channels_last_3d brings them into its own layout
+
+class _Windows:
+    """Float32 logits of windows, and how many of the `total` have been asked for."""
+
+    def __init__(self, net: nn.Module, total: int, on_progress: Callable[[float], None]) -> None:
+        self._net, self._total, self._on_progress = net, total, on_progress
+        self._done = 0
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        logits: Tensor = self._net(windows)  # a network in channels_last_3d brings them into its own layout
+        self._done += len(windows)
+        self._on_progress(min(1.0, self._done / self._total))
         return logits.float()
 
+
+def _logits(
+    windows: _Windows,
+    image: Tensor,
+    patch: tuple[int, ...],
+    overlap: float,
+    batch: int,
+    device: torch.device,
+) -> Tensor:
+    """Float32 logits (1, classes, z, y, x) of an image (1, C, z, y, x), nowhere smaller than the patch."""
     if image.shape[2:] == patch:
-        return predict(image.to(device))
+        return windows(image.to(device))
     from monai.inferers import sliding_window_inference  # a second and a half to import
 
     def stitch(home: torch.device) -> Tensor:
         stitched: Any = sliding_window_inference(
-            image.to(home), patch, batch, predict, overlap, "gaussian", sw_device=device, device=home
+            image.to(home), patch, batch, windows, overlap, "gaussian", sw_device=device, device=home
         )
         return cast(Tensor, stitched)
 

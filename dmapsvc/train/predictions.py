@@ -1,33 +1,26 @@
 """A folder of predictions: label files that a run's network makes of images, one a case.
 
-What happens to one image is in `predict.py`, where images come from in `images.py`.
+What becomes of one image is in `predictor.py`, where images come from in `images.py`.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
-
-from dmapsvc.errors import BadInput, Conflict, DmapsvcError, GridMismatch, Problem, TooLarge
-from dmapsvc.evaluate.cleaning import check_cleaning, clean
+from dmapsvc.errors import BadInput, Conflict, DmapsvcError, Problem
+from dmapsvc.evaluate.cleaning import check_cleaning
 from dmapsvc.evaluate.manifest import Manifest, read_manifest
-from dmapsvc.train.checkpoint import Checkpoint
 from dmapsvc.train.images import DatasetImages, Images, open_images
 from dmapsvc.train.parallel import process_group
-from dmapsvc.train.precision import MixedPrecision
-from dmapsvc.train.predict import OVERLAP, check_overlap, segment
+from dmapsvc.train.predict import OVERLAP, check_overlap
+from dmapsvc.train.predictor import Predictor
 from dmapsvc.train.runfolder import RunFolder, Which
 from dmapsvc.train.settings import Device
 from dmapsvc.train.split import SIDES, Split
-from dmapsvc.volumes.writing import write_labels
 
 SUFFIX = ".nii.gz"
 
@@ -56,6 +49,7 @@ def predict(
     device: Device = "auto",
     replace: bool = False,
     on_case: Callable[[int, int, str], None] = lambda done, total, case: None,
+    on_progress: Callable[[float, int, str], None] = lambda done, total, case: None,
 ) -> Predicted:
     """Predict label maps of the images at `location` with the network of the run folder `run`.
 
@@ -67,8 +61,9 @@ def predict(
     `out/<case>.nii.gz` has the labels of the training's dataset, on the grid of the case's mask (of the image
     where there is only that). Files that are there already are kept, unless `replace`: what was interrupted
     goes on. `out/predictions.json` says which cases the folder is to hold and what made them. `on_case` is
-    called with how many are through, of how many, and which was the last. A case that cannot be predicted is
-    in `failed`, and the others are.
+    called with how many are through, of how many, and which was the last; `on_progress` more often, with a
+    part of the one that is under way counted too. A case that cannot be predicted is in `failed`, and the
+    others are predicted.
 
     Raises BadInput and BadFile for what is no run; what `open_images` raises; BadInput for cases that cannot
     be told, and where nothing can be written; Conflict if `out` has predictions that were made otherwise;
@@ -82,80 +77,29 @@ def predict(
     trained = RunFolder(run).checkpoint(checkpoint)
     wanted = _cases(cases, RunFolder(run), images)
     with process_group(device) as group:
-        predictor = _Predictor(trained, group.device, overlap=overlap, closing=closing, components=components)
-        _begin(out, Manifest(cases=tuple(wanted), made=predictor.identity), replace=replace)
+        predictor = Predictor(trained, group.device, overlap=overlap, closing=closing, components=components)
+        made = {"images": Path(images.name).name, **predictor.identity}
+        _begin(out, Manifest(cases=tuple(wanted), made=made), replace=replace)
         missing = [case for case in wanted if replace or not _file(out, case).exists()]
         skipped = tuple(case for case in wanted if case not in set(missing))
         images.prefetch(missing)
         failed: list[tuple[str, Problem]] = []
-        for number, case in enumerate(missing, len(skipped) + 1):
+        for before, case in enumerate(missing, len(skipped)):
+            tell = partial(_tell, on_progress, before, len(wanted), case)
             try:
-                predictor.predict(images, case, _file(out, case))
+                predictor.predict(images, case, _file(out, case), tell)
             except DmapsvcError as error:
                 failed.append((case, error.problem))
-            on_case(number, len(wanted), case)
+            on_case(before + 1, len(wanted), case)
     lost = {case for case, _ in failed}
     done = tuple(case for case in missing if case not in lost)
     return Predicted(done=done, skipped=skipped, failed=tuple(failed))
 
 
-class _Predictor:
-    """The network of a checkpoint on its device, and what is done with what it says."""
-
-    def __init__(
-        self, trained: Checkpoint, device: torch.device, *, overlap: float, closing: int, components: int
-    ) -> None:
-        self._trained = trained
-        self._patch = tuple(trained.settings["patch"])
-        self._overlap, self._closing, self._components = overlap, closing, components
-        self._precision = MixedPrecision.of(trained.settings["precision"], device)
-        self._net: nn.Module = trained.network().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        values = np.array(trained.classes, np.uint32)
-        self._values = values.astype(np.min_scalar_type(int(values.max())))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """All that decides the labels, in plain values."""
-        return {
-            "step": self._trained.step,
-            "weights": _digest(self._trained.model),
-            "overlap": self._overlap,
-            "closing": self._closing,
-            "components": self._components,
-        }
-
-    def predict(self, images: Images, case: str, file: Path) -> None:
-        """Write the label map of `case` to `file`."""
-        whole = images.read(case)
-        if len(whole.image) != self._trained.channels:
-            raise GridMismatch(
-                f"the image of case {case!r} has {len(whole.image)} channels",
-                f"the network was trained with {self._trained.channels}",
-                "Take images like those that it was trained with",
-            )
-        labels = self._values[self._segment(whole.image, case)]
-        try:
-            write_labels(file, labels, spacing=whole.spacing, affine=whole.affine)
-        except OSError as error:
-            raise DmapsvcError(
-                f"{file}: {error.strerror}", remedy="Make room, or name another folder"
-            ) from None
-
-    def _segment(self, image: torch.Tensor, case: str) -> NDArray[np.int16]:
-        try:
-            found = segment(
-                self._net,
-                image,
-                patch=self._patch,
-                overlap=self._overlap,
-                autocast=self._precision.narrow,
-            )
-            return clean(found, closing=self._closing, components=self._components)
-        except (MemoryError, RuntimeError) as error:  # PyTorch's, where memory is short
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise TooLarge(
-                f"case {case!r}: {reason}", remedy="Take a device or a machine with more memory"
-            ) from error
+def _tell(
+    on_progress: Callable[[float, int, str], None], before: int, total: int, case: str, part: float
+) -> None:
+    on_progress(before + part, total, case)
 
 
 def _cases(cases: str | Sequence[str] | None, run: RunFolder, images: Images) -> list[str]:
@@ -200,12 +144,3 @@ def _check_vacant(out: Path, cases: Sequence[str]) -> None:
 
 def _file(out: Path, case: str) -> Path:
     return out / f"{case}{SUFFIX}"
-
-
-def _digest(model: dict[str, Any]) -> str:
-    """sha256 of a network's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.items()):
-        digest.update(name.encode())
-        digest.update(tensor.contiguous().cpu().numpy().tobytes())
-    return digest.hexdigest()

@@ -150,6 +150,9 @@ def test_values_that_cannot_be_trained_with_are_not_taken(
     again, ends = _compare(config, dataset, out)
     assert ends == {}, "the choice stands, and what it left out is not tried again"
     assert set(again.failed) == {"cross-entropy"}
+    fewer, _ = _compare(dataclasses.replace(config, contenders=TWO[:1]), dataset, out)
+    assert fewer.failed == {}
+    assert len((out / "search.csv").read_text().splitlines()) == 1 + 4, "of contenders left out now, too"
 
 
 @pytest.mark.usefixtures("here", "unreported")

@@ -37,7 +37,9 @@ def test_a_subjects_score_is_its_mean_over_runs_and_labels(tmp_path: Path) -> No
             for label, value in enumerate(values, 1)
         ]
         write_scores(tmp_path / "net" / run / "scores.csv", rows)
-    net = read_comparison(tmp_path).contenders[0]
+    comparison = read_comparison(tmp_path)
+    assert [label.name for label in comparison.labels] == ["label 1", "label 2"]
+    net = comparison.contenders[0]
     assert net.subject_means(B_DSC) == pytest.approx([0.35, 0.7])
     assert net.subject_means(B_DSC, 0) == pytest.approx([0.3, 0.6])
     assert net.run_means(B_DSC) == pytest.approx([0.45, 0.6])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,18 +20,21 @@ from dmapsvc.train import Checkpoint, RunFolder, train
 from dmapsvc.train.parallel import leads, process_group
 from tests.train.train_runs import tiny
 
+_SETTINGS: dict[str, Any] = {"validate_every": 2, "lr": 3e-3, "patch": (32, 32, 32)}  # one window a case
+
 _SCRIPT = """
-    import sys
+    import json, os, sys
     from pathlib import Path
     import torch
     torch.set_num_threads(1)
     from dmapsvc.store import Dataset
     from dmapsvc.train import train
     from tests.train.train_runs import tiny
-    store, out = sys.argv[1:]
-    for steps in (2, 4):
+    store, out, settings, *ports = sys.argv[1:]
+    for steps, port in zip((2, 4), ports):
+        os.environ["MASTER_PORT"] = port
         train(
-            tiny(Dataset.open(Path(store)), out=Path(out), batch=1, steps=steps, validate_every=2, lr=3e-3),
+            tiny(Dataset.open(Path(store)), out=Path(out), batch=1, steps=steps, **json.loads(settings)),
             lambda step: print(step.step, step.loss, step.best, flush=True),
         )
 """
@@ -37,17 +42,29 @@ _SCRIPT = """
 
 def _together(dataset: Dataset, out: Path) -> list[list[str]]:
     """What each of two processes printed, started as torchrun starts them, two steps and two more."""
-    root = Path(__file__).resolve().parents[2]
+    root, ports = Path(__file__).resolve().parents[2], [_free_port(), _free_port()]
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(_SCRIPT), str(dataset.path), str(out)],
+            [
+                sys.executable,
+                "-c",
+                textwrap.dedent(_SCRIPT),
+                str(dataset.path),
+                str(out),
+                json.dumps(_SETTINGS),
+                *ports,
+            ],
             env=os.environ | _AS_TORCHRUN | {"RANK": rank, "LOCAL_RANK": rank, "PYTHONPATH": str(root)},
             stdout=subprocess.PIPE,
             text=True,
         )
         for rank in "01"
     ]
-    printed = [process.communicate(timeout=300)[0].splitlines() for process in started]
+    try:
+        printed = [process.communicate(timeout=300)[0].splitlines() for process in started]
+    finally:
+        for process in started:
+            process.kill()
     assert [process.returncode for process in started] == [0, 0]
     return printed
 
@@ -60,7 +77,7 @@ def _free_port() -> str:
 _AS_TORCHRUN = {
     "WORLD_SIZE": "2",
     "MASTER_ADDR": "127.0.0.1",
-    "MASTER_PORT": _free_port(),
+    "MASTER_PORT": "",
     "OMP_NUM_THREADS": "1",
 }
 
@@ -69,24 +86,26 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(split_dataset: D
     alone: list[str] = []
     folder = split_dataset.path.parent
     one = train(
-        tiny(split_dataset, out=folder / "one", steps=4, validate_every=2, lr=3e-3),
+        tiny(split_dataset, out=folder / "one", steps=4, **_SETTINGS),
         lambda step: alone.append(f"{step.step} {step.loss} {step.best}"),
     )
     leader, other = _together(split_dataset, folder / "two")
     assert leader == other
-    assert [line.split()[0] for line in leader] == [line.split()[0] for line in alone] == ["1", "2", "3", "4"]
+    assert [line.split()[0] for line in leader] == ["1", "2", "3", "4"]
+    losses, others = ([float(line.split()[1]) for line in printed] for printed in (alone, leader))
+    assert others == pytest.approx(losses, rel=1e-3)
     two = RunFolder(folder / "two")
     first, second = Checkpoint.load(one.last), Checkpoint.load(two.last)
     assert second.patches["batches"] == 8
     assert second.processes == 2
-    for name, weight in first.model.items():
-        torch.testing.assert_close(second.model[name], weight, rtol=1e-3, atol=1e-4)
+    for name, weight in first.model.items():  # the median: Adam makes a whole step of a gradient near 0
+        assert (second.model[name] - weight).abs().median() < 1e-5
     scores, others = ([row[4:] for row in last.history["rows"]] for last in (first, second))
     assert len(scores) == 2
     for score, other in zip(scores, others, strict=True):
         assert other == pytest.approx(score, abs=0.02)
     with pytest.raises(Conflict, match="processes 2; this training has 1"):
-        train(tiny(split_dataset, out=two.path, batch=1, steps=6, validate_every=2, lr=3e-3))
+        train(tiny(split_dataset, out=two.path, batch=1, steps=6, **_SETTINGS))
 
 
 def test_a_single_process_needs_no_group() -> None:

@@ -15,7 +15,7 @@ from dmapsvc.errors import BadInput, BadLabels, NotFound
 from dmapsvc.loader import IGNORE_INDEX, PatchLoader
 from dmapsvc.loader.source import LocalSource
 from dmapsvc.store import Dataset
-from dmapsvc.train.predict import read_case, segment
+from dmapsvc.train.predict import count_windows, read_case, segment
 from dmapsvc.train.vnet import VNet
 
 
@@ -52,13 +52,17 @@ def test_every_voxel_gets_the_class_that_the_network_gives_it(
     shape: tuple[int, int, int], patch: tuple[int, int, int], overlap: float, batch: int
 ) -> None:
     image = torch.from_numpy(np.random.default_rng(0).uniform(0, 2, (1, *shape)).astype(np.float32))
-    net = _Thresholds()
-    found = segment(net, image, patch=patch, overlap=overlap, batch=batch)
+    net, told = _Thresholds(), list[float]()
+    found = segment(net, image, patch=patch, overlap=overlap, batch=batch, on_progress=told.append)
     assert found.dtype == np.int16
     assert found.shape == shape
     assert np.array_equal(found, _classes(image))
     assert {sides[2:] for sides in net.seen} == {patch}
     assert max(sides[0] for sides in net.seen) <= batch
+    assert told[-1] == 1
+    assert told == sorted(told)
+    padded = tuple(map(max, shape, patch))
+    assert sum(sides[0] for sides in net.seen) == count_windows(padded, patch, overlap)
 
 
 def test_what_fits_into_the_patch_goes_through_once_padded_by_the_minimum_of_each_channel() -> None:

@@ -87,8 +87,19 @@ def _save(folder: RunFolder, *, seed: int) -> None:
 def test_the_files_have_the_datasets_labels_on_the_masks_grid(
     run: RunFolder, oblique: Dataset, tmp_path: Path
 ) -> None:
-    out, heard = tmp_path / "new" / "predictions", []
-    ended = predict(run.path, oblique.path, out, on_case=lambda *news: heard.append(news))
+    out = tmp_path / "new" / "predictions"
+    heard: list[tuple[int, int, str]] = []
+    parts: list[float] = []
+    ended = predict(
+        run.path,
+        oblique.path,
+        out,
+        on_case=lambda *news: heard.append(news),
+        on_progress=lambda done, total, case: parts.append(done),
+    )
+    assert parts == sorted(parts)
+    assert 0 < parts[0] < 1
+    assert parts[-1] == 2
     assert (ended.done, ended.skipped, ended.failed) == (("b", "c"), (), ())
     assert heard == [(1, 2, "b"), (2, 2, "c")]
     assert sorted(file.name for file in out.iterdir()) == ["b.nii.gz", "c.nii.gz", "predictions.json"]
@@ -127,6 +138,9 @@ def test_other_weights_or_another_cleaning_never_mix(
     predict(run.path, oblique.path, out)
     with pytest.raises(Conflict, match="made with closing 0; these are to be made with 1"):
         predict(run.path, oblique.path, out, closing=1)
+    other = shutil.copytree(oblique.path, tmp_path / "knees.zarr")
+    with pytest.raises(Conflict, match="made with images oblique; these are to be made with knees"):
+        predict(run.path, other, out)
     _save(run, seed=7)
     with pytest.raises(Conflict, match="made with step 1"):
         predict(run.path, oblique.path, out)

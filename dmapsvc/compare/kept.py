@@ -1,0 +1,69 @@
+"""What a comparison's folder keeps from one call to the next: what was asked for, and the split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dmapsvc.compare.config import Config, identity
+from dmapsvc.compare.outcome import write_whole
+from dmapsvc.compare.plan import Place, Run, combinations
+from dmapsvc.errors import BadInput, Conflict, Damaged
+from dmapsvc.loader.source import open_source
+from dmapsvc.train.cases import choose_cases
+from dmapsvc.train.split import Split
+
+_CONFIG = "comparison.json"
+_SPLIT = "Publish more cases, or name a split file in [train]"
+
+
+def keep_config(config: Config, place: Place) -> None:
+    """Note what is asked for."""
+    write_whole(place.out / _CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+
+
+def check_config(config: Config, place: Place) -> None:
+    """Raises Conflict, naming the first difference, if the folder holds another comparison."""
+    path = place.out / _CONFIG
+    if not path.exists():
+        return
+    try:
+        there = identity(json.loads(path.read_text()))
+    except (ValueError, TypeError, KeyError):
+        raise Damaged(f"{path}: not a comparison's configuration", remedy="Name another folder") from None
+    here = identity(config.to_json())
+    for name in {**here, **there}:
+        if there.get(name) != here.get(name):
+            raise Conflict(
+                f"{path}: a comparison with {name} {_told(there, name)}",
+                f"this one has {_told(here, name)}",
+                "Go on with the same configuration, or name another folder",
+            )
+
+
+def _told(values: Mapping[str, Any], name: str) -> str:
+    return str(values[name]) if name in values else "as it is by default"
+
+
+def keep_split(config: Config, place: Place, run: Run) -> Split:
+    """The split of every run, of which `run` is one, made once and kept in the folder.
+
+    Raises what `choose_cases` raises of cases that will not do; BadInput if there is no test case, or none
+    for validation where there is something to choose.
+    """
+    settings = replace(run.settings, split=config.train.get("split"))
+    source = open_source(place.location)
+    split = choose_cases(settings, source, kept=place.split, frozen=None).split
+    if not split.test:
+        raise BadInput(_sides(split), "what is compared is the scores of test cases", _SPLIT)
+    if not split.valid and len(combinations(config.search)) > 1:
+        raise BadInput(_sides(split), "values are chosen by the validation cases", _SPLIT)
+    if not place.split.exists():
+        split.write(place.split)
+    return split
+
+
+def _sides(split: Split) -> str:
+    return f"{len(split.train)} training, {len(split.valid)} validation and {len(split.test)} test cases"
