@@ -15,9 +15,9 @@ from nibabel import orientations
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from benchmarks.knees.grid import FINER, Array, Shape, finer, spacing
+from benchmarks.knees.grid import FIELD, FINER, Array, Shape, finer, spacing
 from demo import phantom
-from dmapsvc.errors import BadFile
+from dmapsvc.errors import BadFile, BadInput
 from dmapsvc.maps import penalty_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.volumes import read_labels
@@ -41,9 +41,9 @@ class Anatomy:
 
 
 def generated(seed: int, shape: Shape) -> Anatomy:
-    """The anatomy that demo.phantom makes of `seed`, for volumes of `shape`."""
+    """The anatomy that demo.phantom makes of `seed`, for volumes of `shape`; raises BadInput if a bone is lost."""
     labels, affine = phantom.knee(seed, finer(shape))
-    return Anatomy(distances=_distances(labels), affine=_coarser(affine))
+    return Anatomy(distances=_distances(f"generated {seed}", labels), affine=_coarser(affine))
 
 
 def from_file(path: Path, labels: Sequence[int], shape: Shape) -> Anatomy:
@@ -52,7 +52,8 @@ def from_file(path: Path, labels: Sequence[int], shape: Shape) -> Anatomy:
     Its axes are ordered as the generated ones' are, and its bones put in the middle of the field of view. A
     bone that leaves the file's volume goes on beyond it.
 
-    Raises what `read_labels` raises, and BadFile for a file without axes in mm or without one of the bones.
+    Raises what `read_labels` raises, BadFile for a file without axes in mm or without one of the bones, and
+    BadInput if one of them is not in the field of view.
     """
     volume = read_labels(path)
     if volume.header.affine is None:
@@ -74,7 +75,7 @@ def from_file(path: Path, labels: Sequence[int], shape: Shape) -> Anatomy:
     placed = np.eye(4)
     placed[:3, :3] = affine[:3, :3] / sides[::-1] * np.array(spacing(fine))[::-1]
     placed[:3, 3] = affine[:3, :3] @ start[::-1] + affine[:3, 3]
-    return Anatomy(distances=_distances(turned[np.ix_(*nearest)]), affine=_coarser(placed))
+    return Anatomy(distances=_distances(str(path), turned[np.ix_(*nearest)]), affine=_coarser(placed))
 
 
 def _classes(path: Path, array: NDArray[Any], labels: Sequence[int]) -> NDArray[np.uint8]:
@@ -98,12 +99,21 @@ def _turned(classes: NDArray[np.uint8], affine: NDArray[np.float64]) -> tuple[ND
     return np.ascontiguousarray(by_ijk.transpose(2, 1, 0)), affine @ back
 
 
-def _distances(classes: NDArray[np.uint8]) -> Array:
-    """Signed distances in mm to each bone's surface, which lies midway between its voxels and the others."""
+def _distances(name: str, classes: NDArray[np.uint8]) -> Array:
+    """Signed distances in mm to each bone's surface, which lies midway between its voxels and the others.
+
+    `name`: of the anatomy, for the error, BadInput, where a bone has no voxel.
+    """
     sides = spacing(classes.shape)
     distances = np.empty((BONES, *classes.shape), np.float32)
     for index in range(BONES):
         bone = classes == index + 1
+        if not bone.any():
+            raise BadInput(
+                f"{name}: no {NAMES[index + 1]} in the field of view, {FIELD} mm along z, y, x",
+                "every bone is wanted",
+                "Take a finer grid, or crop the file to the joint",
+            )
         phi = penalty_map(bone, sides, MapSpec(units="mm"), threads=1)
         maxima = {region.value: np.float32(region.maximum) for region in phi.regions}
         distances[index] = np.where(bone, phi.values - maxima[1], maxima[0] - phi.values)

@@ -168,8 +168,8 @@ def _read_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        settings = json.loads(path.read_text())
-    except ValueError as error:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise BadFile(f"{path}: {error}", "wanted JSON", "Mend it, or take it away") from None
     if not isinstance(settings, dict):
         raise BadFile(f"{path}: holds no settings", "wanted a JSON object", "Mend it, or take it away")
@@ -181,13 +181,13 @@ def _read_history(path: Path) -> dict[str, Floats]:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return {
             name: np.array([float(row[name] or "nan") for row in rows], dtype=np.float64)
             for name in (rows or [{}])[0]
         }
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise BadFile(f"{path}: {error}", "wanted a table of numbers", "Mend it, or take it away") from None
 
 

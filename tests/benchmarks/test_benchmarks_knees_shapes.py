@@ -100,6 +100,17 @@ def test_a_file_without_a_bone_says_which(tmp_path: Path) -> None:
         anatomy.from_file(tmp_path / "knee.nii.gz", (1, 2, 7), SHAPE)
 
 
+def test_a_bone_that_is_not_in_the_field_of_view_is_told(tmp_path: Path) -> None:
+    labels = np.zeros((40, 400, 40), np.uint8)
+    labels[5:35, :300, 5:35], labels[5:35, 301:395, 5:35], labels[1:4, 395:, 1:4] = 1, 2, 3
+    affine = np.array([[0, 0, -1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
+    phantom.write(tmp_path / "leg.nii.gz", labels, affine)
+    with pytest.raises(BadInput, match=r"leg\.nii\.gz: no patella in the field of view"):
+        anatomy.from_file(tmp_path / "leg.nii.gz", (1, 2, 3), SHAPE)
+    with pytest.raises(BadInput, match="generated 0: no "):
+        anatomy.generated(0, (1, 1, 1))
+
+
 def test_the_least_volume_of_a_stretch_and_of_a_fold() -> None:
     z = np.linspace(0, 112, 12, endpoint=False, dtype=np.float32).reshape(-1, 1, 1)
     along = np.zeros((3, 12, 14, 14), np.float32)

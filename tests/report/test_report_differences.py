@@ -85,6 +85,18 @@ def test_a_difference_that_other_runs_would_turn_round_is_marked(tmp_path: Path)
     assert verdict(shaken, shaken.differences[0]) == "better†"
 
 
+def test_the_side_is_the_tests_where_most_subjects_are_alike(tmp_path: Path) -> None:
+    """Six of 30 differ, all to one side: the Hodges-Lehmann estimate is 0, the test's side is not."""
+    level = [0.5] * 30
+    above = [value + (0.01 * (place + 1) if place < 6 else 0) for place, value in enumerate(level)]
+    comparison = written(tmp_path, {"a": [above], "b": [level]})
+    found = of(comparison)
+    assert found.differences[0].test.shift == 0
+    assert found.differences[0].p == pytest.approx(2 / 2**6)
+    assert verdict(found, found.differences[0]) == "better"
+    assert findings(comparison, [found])[0].sentences == ("a is better than b.",)
+
+
 def test_of_distances_less_is_better(tmp_path: Path) -> None:
     low, high = np.linspace(0.4, 0.5, 8), np.linspace(0.6, 0.75, 8)
     comparison = written(tmp_path, {"good": [high.tolist()], "poor": [low.tolist()]})

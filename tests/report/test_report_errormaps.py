@@ -92,6 +92,17 @@ def test_a_subject_that_cannot_be_drawn_gives_way_to_the_next(folder: Path) -> N
         error_maps(read_comparison(folder / "runs"), folder / "truth")
 
 
+def test_a_subject_with_an_empty_truth_gives_way_to_one_beside_it(folder: Path) -> None:
+    write_box(folder / "truth" / "s1.nii.gz", -5)
+    maps = error_maps(read_comparison(folder / "runs"), folder / "truth")
+    assert maps is not None
+    assert maps.subject == "s0"
+    for n in (0, 2):
+        write_box(folder / "truth" / f"s{n}.nii.gz", -5)
+    with pytest.raises(BadInput, match="a truth that is not empty"):
+        error_maps(read_comparison(folder / "runs"), folder / "truth")
+
+
 def test_another_grid_is_an_error_that_names_both(folder: Path) -> None:
     for path in (folder / "runs" / "grown").rglob("s1.nii.gz"):
         write_box(path, 1, (20, 24, 23))

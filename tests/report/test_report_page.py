@@ -170,7 +170,8 @@ def test_the_command_prints_where_the_page_is_and_names_stay_text(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bones = {1: "<script>x</script>"}
-    runs = write_comparison(tmp_path / "runs", contenders=["a<b", "a&c"], runs=1, subjects=2, bones=bones)
+    names = ["a<b", "a&c", "$\\no$"]
+    runs = write_comparison(tmp_path / "runs", contenders=names, runs=1, subjects=2, bones=bones)
     arguments = ["report", str(runs), "-o", str(tmp_path / "out"), "--reference", "a<b"]
     assert main(arguments) == 0
     assert capfd.readouterr().out == f"{tmp_path / 'out' / 'index.html'}\n"

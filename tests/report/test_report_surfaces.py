@@ -88,6 +88,11 @@ def test_what_faces_the_light_is_brighter() -> None:
     assert seen.shade.max() <= 1
 
 
+def test_a_label_of_one_voxel_is_seen() -> None:
+    seen = named("front", ball((40, 40, 40), (10, 20, 10), 8) + 2 * ball((40, 40, 40), (30, 20, 30), 0.5))
+    assert np.abs(seen.points - (30, 20, 30)).max(axis=1).min() < 1.0
+
+
 def test_without_an_affine_sides_are_called_by_axes() -> None:
     assert [side.name for side in sides(None)] == ["along y", "along x", "against y"]
     assert named("along y", ball((20, 20, 20), (10, 10, 10), 6), None).points[:, 1].max() < 11

@@ -92,14 +92,14 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(split_dataset: D
     leader, other = _together(split_dataset, folder / "two")
     assert leader == other
     assert [line.split()[0] for line in leader] == ["1", "2", "3", "4"]
-    losses, others = ([float(line.split()[1]) for line in printed] for printed in (alone, leader))
-    assert others == pytest.approx(losses, rel=1e-3)
+    losses, together = ([float(line.split()[1]) for line in printed] for printed in (alone, leader))
+    assert together == pytest.approx(losses, rel=1e-3)
     two = RunFolder(folder / "two")
     first, second = Checkpoint.load(one.last), Checkpoint.load(two.last)
     assert second.patches["batches"] == 8
     assert second.processes == 2
     for name, weight in first.model.items():  # the median: Adam makes a whole step of a gradient near 0
-        assert (second.model[name] - weight).abs().median() < 1e-5
+        assert (second.model[name] - weight).abs().median() < 1e-4
     scores, others = ([row[4:] for row in last.history["rows"]] for last in (first, second))
     assert len(scores) == 2
     for score, other in zip(scores, others, strict=True):
