@@ -41,7 +41,10 @@ class Anatomy:
 
 
 def generated(seed: int, shape: Shape) -> Anatomy:
-    """The anatomy that demo.phantom makes of `seed`, for volumes of `shape`; raises BadInput if a bone is lost."""
+    """The anatomy that demo.phantom makes of `seed`, for volumes of `shape`.
+
+    Raises BadInput if they are too coarse for one of the bones.
+    """
     labels, affine = phantom.knee(seed, finer(shape))
     return Anatomy(distances=_distances(f"generated {seed}", labels), affine=_coarser(affine))
 
@@ -110,7 +113,7 @@ def _distances(name: str, classes: NDArray[np.uint8]) -> Array:
         bone = classes == index + 1
         if not bone.any():
             raise BadInput(
-                f"{name}: no {NAMES[index + 1]} in the field of view, {FIELD} mm along z, y, x",
+                f"{name}: no {NAMES[index + 1]} in the field of view, {FIELD} mm (z, y, x)",
                 "every bone is wanted",
                 "Take a finer grid, or crop the file to the joint",
             )

@@ -71,7 +71,10 @@ def metrics(comparison: Comparison) -> str:
 
 
 def tests(comparison: Comparison, metric: Metric) -> str:
-    """The penalties against every other contender: paired tests of the mean over bones, Holm-corrected."""
+    """The penalties against every other contender: paired tests of the mean over bones, Holm-corrected.
+
+    † where a difference that is significant is less than two standard errors of the choice of seeds.
+    """
     head = ["", "against", "difference", "95 % interval", "effect", "p", "p, Holm", "SE of seeds", "findable"]
     found = family(comparison, metric, None, "mean").differences
     return _table(head, (_test(one, metric) for one in found))
@@ -146,7 +149,7 @@ def _test(found: Difference, metric: Metric) -> list[str]:
         _NONE if ends is None else f"{signed(ends[0], factor)} to {signed(ends[1], factor)}",
         signed(test.effect),
         p_value(test.p),
-        f"**{p_value(found.p)}**" if found.significant else p_value(found.p),
+        f"**{p_value(found.p)}**" + "†" * found.within_runs if found.significant else p_value(found.p),
         number(found.runs_error, factor),
         number(found.detectable, factor),
     ]

@@ -28,7 +28,8 @@ class Difference:
     `p` is `test.p` corrected by Holm within the family. `runs_error`: the standard error of the mean
     difference that comes from the choice of runs alone, None with a single run. `detectable`: the smallest
     true mean difference that the first, strictest step of Holm would find with 80 % power, given the
-    deviation of the differences seen; None where no difference could be found.
+    deviation of the differences seen; None where no difference could be found, or the differences are all
+    the same.
     """
 
     reference: str
@@ -89,7 +90,7 @@ def family(comparison: Comparison, metric: Metric, label: int | None, row: str) 
                 test=test,
                 p=p,
                 runs_error=runs_error(first.run_means(metric, label), second.run_means(metric, label)),
-                detectable=None if effect is None else effect * test.deviation,
+                detectable=effect * test.deviation if effect and test.deviation else None,
             )
             for (first, second), test, p in zip(chosen, tests, holm([test.p for test in tests]), strict=True)
         ),

@@ -70,7 +70,8 @@ def error_maps(comparison: Comparison, truth: str | Path) -> ErrorMaps | None:
     """The maps of a subject that `truth` (a dataset, its URL or a folder of label files) and all contenders
     that have predictions hold; None if there are no predictions.
 
-    Raises BadInput if no subject with one of the labels is in all of them, GridMismatch, and what reading label maps raises.
+    Raises BadInput if no subject with one of the labels is in all of them, GridMismatch, and what reading
+    label maps raises.
     """
     found = {c.name: predictions for c in comparison.contenders if (predictions := _predictions(c))}
     if not found:

@@ -85,6 +85,15 @@ def test_the_penalty_is_tested_against_every_other_contender(out: Path) -> None:
     assert ahead["dice"][6] == "**0.0039**"  # two comparisons
 
 
+def test_a_difference_that_other_seeds_may_not_show_is_marked(out: Path) -> None:
+    for seed, luck in enumerate((-0.1, 0.1)):
+        scores = [_score(i, label, LEVELS["dice"] + luck) for i in range(10) for label in BONES]
+        write_scores(out / "comparison" / "runs" / "dice" / f"seed-{seed}" / "scores.csv", scores)
+    *_, cross_entropy, dice = tables.tests(read_comparison(out / "comparison" / "runs"), B_DSC).splitlines()
+    assert "| **0.0039** |" in cross_entropy
+    assert "| **0.0039**† |" in dice
+
+
 def test_what_was_chosen_is_bold_and_what_failed_has_no_number() -> None:
     rows = [
         {"contender": "dice", "values": "lr=0.1", "score": "0.5", "chosen": "no"},

@@ -105,7 +105,7 @@ def test_a_bone_that_is_not_in_the_field_of_view_is_told(tmp_path: Path) -> None
     labels[5:35, :300, 5:35], labels[5:35, 301:395, 5:35], labels[1:4, 395:, 1:4] = 1, 2, 3
     affine = np.array([[0, 0, -1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1.0]])
     phantom.write(tmp_path / "leg.nii.gz", labels, affine)
-    with pytest.raises(BadInput, match=r"leg\.nii\.gz: no patella in the field of view"):
+    with pytest.raises(BadInput, match=r"leg\.nii\.gz: no tibia in the field of view"):
         anatomy.from_file(tmp_path / "leg.nii.gz", (1, 2, 3), SHAPE)
     with pytest.raises(BadInput, match="generated 0: no "):
         anatomy.generated(0, (1, 1, 1))

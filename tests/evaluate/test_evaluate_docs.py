@@ -1,13 +1,15 @@
-"""What docs/evaluation.md says of files and flags is so, and its Python runs as it is printed."""
+"""What docs/evaluation.md and docs/metrics.md say of files and flags is so, and their Python runs."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from dmapsvc.evaluate.evaluation import _BYTES
+from dmapsvc.evaluate.measures import Measures
 from dmapsvc.evaluate.scores import COLUMNS
 from tests.loader.docs_run import DOCS, blocks, make_knees, run_block_here
 
@@ -23,9 +25,19 @@ def test_the_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(0.8 < float(line.split()[2]) < 1 for line in printed)
 
 
-def test_every_column_is_described() -> None:
-    described = set(re.findall(r"`([a-z_0-9]+)`", TEXT)) | {"b_dsc_2", "b_dsc_3"}  # behind the dots
-    assert set(COLUMNS) <= described
+def test_the_metrics_python_runs() -> None:
+    (block,) = blocks("metrics.md")
+    (printed,) = run_block_here(block)
+    g_dsc, b_dsc, hd95 = map(float, printed.split())
+    assert g_dsc == pytest.approx(0.95)  # a voxel of 20 is off
+    assert 0 < b_dsc < g_dsc
+    assert hd95 == 0.36
+
+
+def test_every_column_and_metric_is_described() -> None:
+    for text, names in ((TEXT, COLUMNS), ((DOCS / "metrics.md").read_text(), get_type_hints(Measures))):
+        described = set(re.findall(r"`([a-z_0-9]+)`", text)) | {"b_dsc_2", "b_dsc_3"}  # behind the dots
+        assert set(names) <= described
 
 
 def test_the_memory_is_the_one_that_is_reckoned_with() -> None:

@@ -122,6 +122,14 @@ def test_the_words_name_both_sides_and_what_was_too_small(tmp_path: Path) -> Non
     assert sentence.endswith("points are too small for this design).")
 
 
+def test_contenders_that_are_the_same_say_nothing_of_what_is_too_small(tmp_path: Path) -> None:
+    values = [0.5, 0.52, 0.48, 0.51, 0.5, 0.53]
+    comparison = written(tmp_path, {"a": [values], "b": [values]})
+    found = of(comparison)
+    assert found.differences[0].detectable is None
+    assert findings(comparison, [found])[0].sentences == ("a is not shown to differ from b.",)
+
+
 @pytest.mark.parametrize(("subjects", "told"), [(5, "no p below 0.0625"), (6, None), (1, "1 subject no p")])
 def test_too_few_subjects_for_any_p_is_said(tmp_path: Path, subjects: int, told: str | None) -> None:
     comparison = read_comparison(write_comparison(tmp_path, contenders=["a", "b"], runs=2, subjects=subjects))

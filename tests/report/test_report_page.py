@@ -16,6 +16,7 @@ from dmapsvc.report.folder import read_comparison
 from dmapsvc.report.metrics import B_DSC, METRICS
 from dmapsvc.report.paper import NUMBERS
 from dmapsvc.report.tables import number, p_value, signed
+from tests.loader.docs_run import DOCS, blocks, run_block_here
 from tests.report.synthetic import write_comparison, write_predictions, write_truth
 
 NAMES = ("dice", "focal", "penalty-none")
@@ -192,7 +193,7 @@ def test_what_cannot_be_reported_is_one_line(tmp_path: Path, capfd: pytest.Captu
 
 
 def test_the_document_names_every_option_and_file() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text()
+    text = (DOCS / "report.md").read_text()
     words = (
         "--reference",
         "--truth",
@@ -203,3 +204,12 @@ def test_the_document_names_every_option_and_file() -> None:
         "figure-3-labels",
     )
     assert [word for word in words if word not in text] == []
+
+
+def test_the_documents_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["penalty-region", "dice"]
+    write_comparison(tmp_path / "compared" / "runs", contenders=names, runs=1, subjects=2, bones={1: "femur"})
+    monkeypatch.chdir(tmp_path)
+    (block,) = blocks("report.md")
+    assert run_block_here(block) == []
+    assert (tmp_path / "report" / "index.html").is_file()

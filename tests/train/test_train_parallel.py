@@ -20,7 +20,7 @@ from dmapsvc.train import Checkpoint, RunFolder, train
 from dmapsvc.train.parallel import leads, process_group
 from tests.train.train_runs import tiny
 
-_SETTINGS: dict[str, Any] = {"validate_every": 2, "lr": 3e-3, "patch": (32, 32, 32)}  # one window a case
+_SETTINGS: dict[str, Any] = {"validate_every": 2, "lr": 1e-5, "patch": (32, 32, 32)}  # one window a case
 
 _SCRIPT = """
     import json, os, sys
@@ -98,8 +98,9 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(split_dataset: D
     first, second = Checkpoint.load(one.last), Checkpoint.load(two.last)
     assert second.patches["batches"] == 8
     assert second.processes == 2
-    for name, weight in first.model.items():  # the median: Adam makes a whole step of a gradient near 0
-        assert (second.model[name] - weight).abs().median() < 1e-4
+    for number, state in first.optimizer["state"].items():  # weights: Adam makes much of gradients near 0
+        mean, other_mean = state["exp_avg"], second.optimizer["state"][number]["exp_avg"]
+        assert (other_mean - mean).norm() < 0.02 * mean.norm()
     scores, others = ([row[4:] for row in last.history["rows"]] for last in (first, second))
     assert len(scores) == 2
     for score, other in zip(scores, others, strict=True):
