@@ -7,7 +7,8 @@
     │   ├── BadFile         422  not a readable label map or image
     │   │   └── BadLabels   422  readable, but its voxels are no label map
     │   ├── GridMismatch    409  image and mask do not lie on one grid
-    │   └── TooLarge        413  over a limit of this service
+    │   ├── TooLarge        413  over a limit of this service
+    │   └── Diverged        422  a training whose loss did not stay finite
     ├── Conflict            409  something else is there already
     │   └── Superseded      409  a newer mask of the case was accepted meanwhile
     ├── NotFound            404  no such dataset, case, job or array
@@ -118,6 +119,10 @@ class TooLarge(BadInput):
     """Larger than this service takes."""
 
     status = 413
+
+
+class Diverged(BadInput):
+    """A training whose loss did not stay finite."""
 
 
 class Conflict(DmapsvcError):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, here and in children
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

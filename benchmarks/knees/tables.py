@@ -71,7 +71,7 @@ def metrics(comparison: Comparison) -> str:
 
 
 def tests(comparison: Comparison, metric: Metric) -> str:
-    """The penalties against every other contender: paired tests of the mean over bones, Holm-corrected.
+    """The penalties against every baseline: paired tests of the mean over bones, Holm-corrected.
 
     † where a difference that is significant is less than two standard errors of the choice of seeds.
     """

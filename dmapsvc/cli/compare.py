@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dmapsvc.cli.extras import TRAIN, lacking
+from dmapsvc.cli.options import is_given
 from dmapsvc.cli.output import Meter, plural, print_table
 from dmapsvc.cli.served import asked_dataset
-from dmapsvc.errors import DmapsvcError
 
 if TYPE_CHECKING:
     from dmapsvc.compare import Config, Listener, Progress, Result
@@ -51,7 +52,7 @@ def command(
     """
     from dmapsvc.compare import compare
 
-    _check_torch()
+    _check_installed()
     asked = _config(context, config)
     with Meter("compare", None, "steps") as meter, asked_dataset(location):
         result = compare(asked, location, out, _listener(meter))
@@ -63,12 +64,11 @@ def command(
     raise typer.Exit(1 if result.failed else 0)
 
 
-def _check_torch() -> None:
-    """Raises DmapsvcError where there is no torch: here once, and not in every run."""
-    if find_spec("torch") is None:
-        raise DmapsvcError(
-            "PyTorch is not installed", "training needs it", "Install it: pip install 'dmapsvc[train]'"
-        )
+def _check_installed() -> None:
+    """Raises DmapsvcError where there is no PyTorch or MONAI: here once, and not in every run."""
+    for module in TRAIN:
+        if find_spec(module) is None:
+            raise lacking(module)
 
 
 def _config(context: typer.Context, path: Path | None) -> Config:
@@ -76,16 +76,11 @@ def _config(context: typer.Context, path: Path | None) -> Config:
     from dmapsvc.compare import Config
 
     given: dict[str, Any] = {
-        name: context.params[name] for name in ("contenders", "seeds", "jobs") if _given(context, name)
+        name: context.params[name] for name in ("contenders", "seeds", "jobs") if is_given(context, name)
     }
     if "contenders" in given:
         given["contenders"] = tuple(name.strip() for name in given["contenders"].split(","))
     return dataclasses.replace(Config() if path is None else Config.from_toml(path), **given)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
 
 
 def _listener(meter: Meter) -> Listener:

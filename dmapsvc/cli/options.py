@@ -29,6 +29,12 @@ SpacingText = Annotated[
 ]
 
 
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether the option `name` stands on the command line, and is not what it is by default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def parse_names(text: str | None) -> dict[int, str]:
     """{5: 'femur'} of '5=femur'; raises BadSpec."""
     names: dict[int, str] = {}

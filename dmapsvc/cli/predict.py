@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from dmapsvc.cli.extras import train_extra
 from dmapsvc.cli.output import Meter
 from dmapsvc.cli.served import asked_dataset
-from dmapsvc.errors import BadInput, DmapsvcError
+from dmapsvc.errors import BadInput
+
+if TYPE_CHECKING:
+    from dmapsvc.train.runfolder import Which
+    from dmapsvc.train.settings import Device
 
 _WORDS = ("test", "valid", "train", "all")
 
@@ -56,10 +61,10 @@ def command(
         dmapsvc predict run knees.zarr -o predictions --closing 2 --components 3
         dmapsvc predict run new-images/ -o predictions
     """
-    predict = _predict()
     if checkpoint not in ("best", "last"):
         raise BadInput(f"--checkpoint {checkpoint!r}", "wanted best or last")
-    with Meter("predict", None, "cases") as meter, asked_dataset(location):
+    with train_extra(), Meter("predict", None, "cases") as meter, asked_dataset(location):
+        from dmapsvc.train.predictions import predict
 
         def show(done: float, total: int, case: str) -> None:
             meter.show(done, case, total=total)
@@ -73,11 +78,11 @@ def command(
             location,
             out,
             cases=cases if cases is None or cases in _WORDS else [name.strip() for name in cases.split(",")],
-            checkpoint=checkpoint,
+            checkpoint=cast("Which", checkpoint),
             overlap=overlap,
             closing=closing,
             components=components,
-            device=device,
+            device=cast("Device", device),  # which `predict` checks
             replace=replace,
             on_case=ended_case,
             on_progress=show,
@@ -87,16 +92,3 @@ def command(
     there = f", {len(ended.skipped)} there already" if ended.skipped else ""
     typer.echo(f"{out}: {len(ended.done)} predicted{there}, {len(ended.failed)} failed")
     raise typer.Exit(1 if ended.failed else 0)
-
-
-def _predict() -> Any:
-    """`predict`; raises DmapsvcError without what it needs."""
-    try:
-        from dmapsvc.train.predictions import predict
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise DmapsvcError(
-            "PyTorch is not installed", "a network needs it", "Install it: pip install 'dmapsvc[train]'"
-        ) from None
-    return predict

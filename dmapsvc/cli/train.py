@@ -5,17 +5,17 @@ What the flags mean, and which values can be, `TrainSettings` decides; they are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dmapsvc.cli.options import parse_sides
+from dmapsvc.cli.extras import train_extra
+from dmapsvc.cli.options import is_given, parse_sides
 from dmapsvc.cli.output import Meter
 from dmapsvc.cli.served import asked_dataset
 from dmapsvc.cli.train_view import TrainView
-from dmapsvc.errors import BadInput, DmapsvcError
+from dmapsvc.errors import BadInput
 from dmapsvc.train.config import read_config
 from dmapsvc.train.names import LOSSES, NETWORKS
 from dmapsvc.train.settings import FIELDS, TrainSettings
@@ -151,24 +151,27 @@ def command(
         torchrun --nproc-per-node 2 -m dmapsvc train knees.zarr -o run
     """
     settings = _settings(context, config)
-    train, leads = _trainer()
-    if not leads:
-        train(settings)
-        return
-    with Meter("train", settings.steps, "steps", rate=False) as meter:
-        shown = TrainView(meter, settings)
-        try:
-            with asked_dataset(str(settings.location)):
-                train(settings, shown.step, shown.start)
-        except KeyboardInterrupt:
-            meter.say(_saved(settings.out))
-            raise
+    with train_extra():
+        from dmapsvc.train.loop import train
+        from dmapsvc.train.parallel import leads
+
+        if not leads():
+            train(settings)
+            return
+        with Meter("train", settings.steps, "steps", rate=False) as meter:
+            shown = TrainView(meter, settings)
+            try:
+                with asked_dataset(str(settings.location)):
+                    train(settings, shown.step, shown.start)
+            except KeyboardInterrupt:
+                meter.say(_saved(settings.out))
+                raise
     typer.echo(f"{settings.out}: {shown.ended()}")
 
 
 def _settings(context: typer.Context, config: Path | None) -> TrainSettings:
     """The settings that the file `config` and the flags ask for; what is given as a flag counts."""
-    flags = {name: context.params[name] for name in FIELDS if _given(context, name)}
+    flags = {name: context.params[name] for name in FIELDS if is_given(context, name)}
     if "patch" in flags:
         flags["patch"] = parse_sides(flags["patch"])
     values: dict[str, Any] = (read_config(config) if config is not None else {}) | flags
@@ -179,27 +182,6 @@ def _settings(context: typer.Context, config: Path | None) -> TrainSettings:
         if name not in values:
             raise BadInput(missing, "a training wants a dataset and a folder for what it makes", remedy)
     return TrainSettings(**values)
-
-
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
-
-
-def _trainer() -> tuple[Callable[..., object], bool]:
-    """`train`, and whether this process is the one that prints; raises DmapsvcError without what it needs."""
-    try:
-        from dmapsvc.train.loop import train
-        from dmapsvc.train.parallel import leads
-    except ModuleNotFoundError as error:
-        if error.name not in ("torch", "monai"):
-            raise
-        raise DmapsvcError(
-            f"{'PyTorch' if error.name == 'torch' else 'MONAI'} is not installed",
-            "training needs it",
-            "Install it: pip install 'dmapsvc[train]'",
-        ) from None
-    return train, leads()
 
 
 def _saved(folder: Path) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dmapsvc.client.files import BLOCK, Progress, blocks, open_body, whole
+from dmapsvc.client.files import BLOCK, Progress, blocks, new_file, open_body
 from dmapsvc.client.parse import parse_job
 from dmapsvc.client.parts import FilePart, part_of
 from dmapsvc.client.urls import case_path, dataset_path, job_path
@@ -184,7 +184,7 @@ class Client:
 
         `progress` gets the bytes so far and, where the server says, of all.
         """
-        with self._wire.stream(f"{case_path(dataset, case)}/{what}") as answer, whole(to) as part:
+        with self._wire.stream(f"{case_path(dataset, case)}/{what}") as answer, new_file(to) as part:
             length = answer.headers.get("content-length")
             for block in answer.iter_bytes(BLOCK):
                 part.write(block)

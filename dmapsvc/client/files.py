@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from dmapsvc.errors import BadFile, BadInput
+from dmapsvc.whole import whole
 
 BLOCK = 1 << 20  # bytes of a body that are in memory at once
 Progress = Callable[[int], None]
@@ -32,19 +32,14 @@ def blocks(body: BinaryIO, progress: Progress | None) -> Iterator[bytes]:
 
 
 @contextmanager
-def whole(to: Path) -> Iterator[BinaryIO]:
+def new_file(to: Path) -> Iterator[BinaryIO]:
     """A file beside `to` that takes its name at the end, and is removed if anything goes wrong before.
 
     Raises BadInput where no file can be made.
     """
-    part = to.with_name(f".{to.name}.{secrets.token_hex(4)}.part")
-    try:
-        file = part.open("xb")
-    except OSError as error:
-        raise BadInput(f"{to}: {error.strerror}", "wanted a place where a file can be written") from None
-    try:
-        with file:
-            yield file
-        part.replace(to)
-    finally:
-        part.unlink(missing_ok=True)
+    with ExitStack() as stack:
+        try:
+            part = stack.enter_context(whole(to))
+        except OSError as error:
+            raise BadInput(f"{to}: {error.strerror}", "wanted a place where a file can be written") from None
+        yield part

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from dmapsvc.compare.outcome import Outcome, write_whole
+from dmapsvc.compare.outcome import Outcome
 from dmapsvc.compare.plan import Run, Values, values_name
 from dmapsvc.train.settings import checked_fields
+from dmapsvc.whole import write_json, write_text
 
 _CHOSEN, _TRIED = "chosen.json", "search.csv"
 
@@ -81,7 +82,7 @@ def read_choice(out: Path) -> dict[str, Values | None]:
 def write_choice(out: Path, choice: Choice) -> None:
     """Keep what is chosen."""
     plain = {contender: None if values is None else dict(values) for contender, values in choice.items()}
-    write_whole(out / _CHOSEN, json.dumps(plain, indent=1) + "\n")
+    write_json(out / _CHOSEN, plain)
 
 
 def write_tried(out: Path, runs: Iterable[Run], choice: Choice) -> None:
@@ -102,4 +103,4 @@ def write_tried(out: Path, runs: Iterable[Run], choice: Choice) -> None:
                 "yes" if taken is not None and values_name(taken) == values_name(run.values) else "no",
             )
         )
-    write_whole(out / _TRIED, text.getvalue())
+    write_text(out / _TRIED, text.getvalue())

@@ -14,7 +14,6 @@ from pathlib import Path
 from dmapsvc.compare.choice import answers, choose, read_choice, write_choice, write_tried
 from dmapsvc.compare.config import Config
 from dmapsvc.compare.kept import check_config, keep_config, keep_split
-from dmapsvc.compare.lock import alone_in
 from dmapsvc.compare.outcome import is_scored
 from dmapsvc.compare.plan import (
     Place,
@@ -28,6 +27,7 @@ from dmapsvc.compare.plan import (
 from dmapsvc.compare.processes import Failure, Processes
 from dmapsvc.compare.progress import Progress, Tally
 from dmapsvc.compare.task import News, Scoring, Task, work
+from dmapsvc.train.lock import alone_in
 from dmapsvc.train.split import Split
 
 _LOG, _REPORT = "log.txt", "report"
@@ -72,7 +72,7 @@ def compare(config: Config, location: str | Path, out: Path, listener: Listener 
     `out` holds another comparison, or is being worked in; what `open_source` raises.
     """
     place = Place(location=location, out=out)
-    with alone_in(out):
+    with alone_in(out, what="comparison"):
         check_config(config, place)
         comparison = _Comparison(config, place, listener or Listener())
         keep_config(config, place)

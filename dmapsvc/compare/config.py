@@ -65,7 +65,8 @@ class Config:
             for value in values:
                 _fields({name: value}, "search", _NOT_SEARCHED)
         _check("overlap", self.overlap, _is_number(self.overlap) and 0 <= self.overlap < 1, "0 to below 1")
-        _check("tolerance", self.tolerance, _is_number(self.tolerance) and self.tolerance >= 0, "at least 0")
+        tolerable = _is_number(self.tolerance) and 0 <= self.tolerance < float("inf")
+        _check("tolerance", self.tolerance, tolerable, "a length of 0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""

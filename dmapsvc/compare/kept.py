@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from dmapsvc.compare.config import Config, identity
-from dmapsvc.compare.outcome import write_whole
 from dmapsvc.compare.plan import Place, Run, combinations
 from dmapsvc.errors import BadInput, Conflict, Damaged
 from dmapsvc.loader.source import open_source
 from dmapsvc.train.cases import choose_cases
 from dmapsvc.train.split import Split
+from dmapsvc.whole import write_json
 
 _CONFIG = "comparison.json"
 _SPLIT = "Publish more cases, or name a split file in [train]"
@@ -21,7 +21,7 @@ _SPLIT = "Publish more cases, or name a split file in [train]"
 
 def keep_config(config: Config, place: Place) -> None:
     """Note what is asked for."""
-    write_whole(place.out / _CONFIG, json.dumps(config.to_json(), indent=1) + "\n")
+    write_json(place.out / _CONFIG, config.to_json())
 
 
 def check_config(config: Config, place: Place) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from dmapsvc.whole import write_json
 
 _FILE, HISTORY, SCORES, PREDICTIONS = "outcome.json", "history.csv", "scores.csv", "predictions"
 
@@ -20,7 +21,7 @@ class Outcome:
 
     def write(self, folder: Path) -> None:
         """Note it in the run's folder, whole or not at all."""
-        write_whole(folder / _FILE, json.dumps(asdict(self), indent=1) + "\n")
+        write_json(folder / _FILE, asdict(self))
 
     @classmethod
     def read(cls, folder: Path) -> Outcome | None:
@@ -49,16 +50,6 @@ def steps_made(folder: Path) -> int:
 def best_score(folder: Path, select: str) -> float | None:
     """The best validation of the run in `folder` by `select`, a column of its history."""
     return max((score for _, score in _validations(folder, select)), default=None)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write `path`, whole or not at all."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _validations(folder: Path, column: str) -> list[tuple[int, float]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dmapsvc.compare.config import Config
 from dmapsvc.compare.contenders import CONTENDERS
+from dmapsvc.errors import BadInput
 from dmapsvc.train.settings import TrainSettings
 
 SEARCH_SEED = 1000  # the first seed of the search: no run that is scored was looked at when choosing
@@ -69,11 +70,15 @@ def search_runs(config: Config, place: Place) -> list[Run]:
 
     Seed by seed, so that a search that is cut short has looked at all values alike often.
 
-    Raises BadInput for settings that cannot be.
+    Raises BadInput for settings that cannot be, and for values that are the same, or hardly another.
     """
     tried = combinations(config.search)
     if len(tried) == 1:
         return []
+    names = [values_name(values) for values in tried]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise BadInput(f"search: {twice} twice", "values are told apart by six digits", "Name each once")
     return [
         _search_run(config, place, contender, values, SEARCH_SEED + number)
         for number in range(config.search_seeds)

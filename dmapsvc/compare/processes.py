@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -22,7 +23,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from dmapsvc.errors import BadInput, DmapsvcError
+from dmapsvc.errors import Diverged, DmapsvcError
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ _INTERRUPTED = 130  # 128 + SIGINT
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a task failed. `hopeless`: with what it was given it can only fail again, as a BadInput."""
+    """Why a task failed. `hopeless`: with what it was given it can only fail again: Diverged."""
 
     reason: str
     hopeless: bool = False
@@ -154,18 +155,23 @@ def _do(work: Work[T], task: T, leash: Connection, log: Path) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored
     _print_to(log)
     threading.Thread(target=_watch, args=(leash, threading.get_ident()), daemon=True).start()
+
+    def tell(news: object) -> None:
+        with suppress(OSError):  # nobody hears it any more: the interrupt is on its way
+            leash.send(news)
+
     try:
-        work(task, leash.send)
+        work(task, tell)
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except Exception as error:
         traceback.print_exc()
-        leash.send(_failure(error, log))
+        tell(_failure(error, log))
 
 
 def _failure(error: Exception, log: Path) -> Failure:
     if isinstance(error, DmapsvcError):
-        return Failure(reason=error.detail, hopeless=type(error) is BadInput)
+        return Failure(reason=error.detail, hopeless=isinstance(error, Diverged))
     return Failure(reason=f"{type(error).__name__}: {error}; where from, {log} says")
 
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmapsvc.compare.lock import alone_in
 from dmapsvc.compare.outcome import PREDICTIONS, SCORES, Outcome, best_score, is_scored, is_trained
 from dmapsvc.compare.plan import Run
 from dmapsvc.errors import DmapsvcError, Problem
+from dmapsvc.train.lock import alone_in
 
 if TYPE_CHECKING:
     from dmapsvc.train.progress import Step
@@ -64,7 +64,9 @@ def work(task: Task, tell: Callable[[News], None]) -> None:
 
     torch.set_num_threads(task.threads)
     tell(News(step=0, doing="begins"))
-    with alone_in(task.run.folder, wait=True):  # of a killed comparison, a process may still be saving
+    with alone_in(
+        task.run.folder, what="comparison", wait=True
+    ):  # of a killed comparison, a process may still be saving
         if not is_trained(task.run.folder):
             _train(task.run, tell)
         if task.scoring is not None and not is_scored(task.run.folder):

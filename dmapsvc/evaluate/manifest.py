@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dmapsvc.errors import BadFile, Conflict
-from dmapsvc.store.files import replace_json
+from dmapsvc.whole import write_json
 
 FILE = "predictions.json"
 
@@ -26,7 +26,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write it into `folder`, whole or not at all; raises OSError."""
-        replace_json(folder / FILE, {"made": self.made, "cases": list(self.cases)}, temporary=folder)
+        write_json(folder / FILE, {"made": self.made, "cases": list(self.cases)})
 
     def joined(self, earlier: Manifest, folder: Path) -> Manifest:
         """This and the cases of `earlier`; raises Conflict, naming it, if that was made by something else."""

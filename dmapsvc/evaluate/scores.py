@@ -10,9 +10,7 @@ import csv
 import dataclasses
 import io
 import math
-import secrets
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_type_hints
@@ -20,6 +18,7 @@ from typing import Any, Self, get_args, get_type_hints
 from dmapsvc.errors import BadFile, BadInput
 from dmapsvc.evaluate.measures import Measures
 from dmapsvc.spec import Units
+from dmapsvc.whole import write_text
 
 _MEASURES = get_type_hints(Measures)
 _KINDS: dict[str, type] = {
@@ -70,14 +69,10 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows([getattr(score, column) for column in COLUMNS] for score in scores)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(text.getvalue().encode())
-        part.replace(path)
+        write_text(path, text.getvalue())
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise BadInput(f"{path}: {error.strerror}", "wanted a place for the scores", "Name another") from None
 
 

@@ -7,6 +7,7 @@ for one another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 from dmapsvc.report.comparison import Comparison
 from dmapsvc.report.metrics import Metric
@@ -66,9 +67,14 @@ class Family:
 
 
 def pairs(comparison: Comparison) -> list[tuple[int, int]]:
-    """Places of reference and other: every reference with every contender, two references once."""
-    count = len(comparison.references)
-    return [(i, j) for i in range(count) for j in range(i + 1, len(comparison.contenders))]
+    """Places of reference and other: every reference with every contender that is none.
+
+    Where all are references, every two of them: there is nothing else to compare.
+    """
+    references, contenders = range(len(comparison.references)), range(len(comparison.contenders))
+    if len(references) == len(contenders):
+        return list(combinations(contenders, 2))
+    return [(i, j) for i in references for j in contenders[len(references) :]]
 
 
 def family(comparison: Comparison, metric: Metric, label: int | None, row: str) -> Family:

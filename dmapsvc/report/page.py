@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dmapsvc import __version__
-from dmapsvc.report import tables
+from dmapsvc.report import boxplots, forest, tables
 from dmapsvc.report.comparison import Comparison
 from dmapsvc.report.differences import Family
 from dmapsvc.report.errormaps import ErrorMaps
@@ -21,6 +21,7 @@ from dmapsvc.report.findings import Finding, verdict
 from dmapsvc.report.metrics import B_DSC, G_DSC, METRICS
 from dmapsvc.report.paper import NUMBERS
 from dmapsvc.report.plots import Drawn
+from dmapsvc.report.reportfolder import GENERATOR, LEARNING
 from dmapsvc.report.statistics import FEWEST, LEVEL
 
 
@@ -64,6 +65,10 @@ def page(contents: Contents) -> str:
         differing=differing,
         fewest=FEWEST,
         level=LEVEL,
+        boxed=boxplots.is_boxed(contents.comparison),
+        marks=forest.marks([found for found in contents.families if found.label is None][:2]),
+        learning=LEARNING,
+        generator=GENERATOR,
         version=__version__,
     )
 

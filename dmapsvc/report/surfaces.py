@@ -22,6 +22,7 @@ _PIXELS = 260  # along the longer side of a picture
 _STEP = 2  # pixels between two samples of a ray; the surface lies between two by interpolation
 _SMOOTH = 0.8  # voxels, standard deviation: takes the steps off, leaves the shape
 _LIGHT = np.array((0.75, 0.5, -0.43))  # towards the light: against the ray, upwards, to the left
+_AROUND = 1  # voxel of nothing around the volume: what its edge cuts ends there, and a slice is thick
 _AMBIENT = 0.42
 _ANATOMICAL: tuple[tuple[str, Direction, Direction], ...] = (  # towards and to the right, in RAS
     ("front", (0, -1, 0), (-1, 0, 0)),
@@ -95,12 +96,13 @@ def look(labels: NDArray[Any], values: tuple[int, ...], spacing: Spacing, side: 
     points = (to_voxels @ places).T
     shade = np.zeros(seen.shape)
     shade[seen] = _shade(field, points, spacing, frame)
-    return Look(name=side.name, seen=seen, shade=shade, points=points)
+    return Look(name=side.name, seen=seen, shade=shade, points=points - _AROUND)
 
 
 def _field(labels: NDArray[Any], values: tuple[int, ...]) -> NDArray[np.float32]:
     """How much of each place is inside: each mask smoothed by itself, so that neighbours do not melt.
 
+    (z, y, x) with _AROUND more on every side.
     What is highest in a mask is 1, or smoothing would hide a label of a few voxels.
     """
     field = np.zeros(labels.shape, dtype=np.float32)
@@ -108,7 +110,7 @@ def _field(labels: NDArray[Any], values: tuple[int, ...]) -> NDArray[np.float32]
         smooth = ndimage.gaussian_filter((labels == value).astype(np.float32), _SMOOTH, mode="nearest")
         smooth /= smooth.max() or 1.0
         np.maximum(field, smooth, out=field)
-    return field
+    return np.pad(field, _AROUND)
 
 
 def _grid(

@@ -1,14 +1,11 @@
-"""From a comparison folder to a report folder: index.html, figures/ and tables/."""
+"""From a comparison folder to a report: what is read, tested, drawn and written, in that order."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from io import StringIO
 from pathlib import Path
 
-from dmapsvc.errors import BadInput
 from dmapsvc.report import boxplots, curves, errormaps, forest, tables
 from dmapsvc.report.comparison import Comparison
 from dmapsvc.report.differences import Family, family
@@ -18,8 +15,7 @@ from dmapsvc.report.folder import read_comparison
 from dmapsvc.report.metrics import B_DSC, G_DSC, METRICS, PANELS
 from dmapsvc.report.page import Contents, page
 from dmapsvc.report.plots import Draw, Drawn, render
-
-PAGE = "index.html"
+from dmapsvc.report.reportfolder import LEARNING, PAGE, check_folder, write_folder
 
 _FIRST = (B_DSC, G_DSC)  # what the paper is about, by label too
 
@@ -39,10 +35,12 @@ def write_report(
 
     `references`: the contenders that all others are compared with, as `read_comparison` takes them. `truth`:
     a dataset, its URL or a folder of label files, for surface error maps; they need predictions beside the
-    scores. What an earlier report left in `out` under the same names is replaced.
+    scores. What an earlier report left in `out` is replaced.
 
-    Raises what `read_comparison` and `error_maps` raise, and BadInput where `out` cannot be written.
+    Raises, before anything is drawn, Conflict if `out` holds anything but a report, BadInput if it cannot be
+    written, and what `read_comparison` and `error_maps` raise.
     """
+    check_folder(out)
     comparison = read_comparison(folder, references)
     maps = None if truth is None else errormaps.error_maps(comparison, truth)
     families = _families(comparison)
@@ -58,18 +56,18 @@ def write_report(
         limits=[
             *limits(comparison, main[0]),
             *(
-                ["No run has predictions, so there is no Figure 2."]
+                ["No run has predictions, so there are no surface error maps."]
                 if truth is not None and maps is None
                 else []
             ),
         ],
     )
-    try:
-        _write(out, comparison, families, figures, page(contents))
-    except OSError as error:
-        raise BadInput(
-            f"{error.filename or out}: {error.strerror}", "wanted a folder for the report"
-        ) from None
+    rows = {
+        "means": tables.mean_rows(comparison),
+        "subjects": tables.subject_rows(comparison),
+        "differences": tables.difference_rows(comparison, families),
+    }
+    write_folder(out, page(contents), figures, rows)
     return out / PAGE
 
 
@@ -99,7 +97,7 @@ def _plan(
         plan["figure-2"] = partial(errormaps.error_figure, comparison, maps), True, True
     for column in curves.drawable(comparison):
         draw = partial(curves.curve_figure, comparison, column)
-        plan[f"learning-{column.replace('_', '-')}"] = draw, False, True
+        plan[LEARNING[column]] = draw, False, True
     return plan
 
 
@@ -109,34 +107,3 @@ def _draw(plan: Mapping[str, tuple[Draw, bool, bool]], on_figure: Progress) -> d
         on_figure(name, done, len(plan))
         figures[name] = render(name, draw, raster=raster, page=shown)
     return figures
-
-
-def _write(
-    out: Path, comparison: Comparison, families: list[Family], figures: Mapping[str, Drawn], html: str
-) -> None:
-    for name in ("figures", "tables"):
-        (out / name).mkdir(parents=True, exist_ok=True)
-    for name, drawn in figures.items():
-        (out / "figures" / f"{name}.png").write_bytes(drawn.png)
-        (out / "figures" / f"{name}.svg").write_bytes(drawn.svg)
-    rows = {
-        "means": tables.mean_rows(comparison),
-        "subjects": tables.subject_rows(comparison),
-        "differences": tables.difference_rows(comparison, families),
-    }
-    for name, table in rows.items():
-        _write_table(out / "tables" / f"{name}.csv", list(table))
-    (out / PAGE).write_text(html, encoding="utf-8")
-
-
-def _write_table(path: Path, rows: Iterable[tables.Row]) -> None:
-    """A CSV file; no file without a row."""
-    rows = list(rows)
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    text = StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    path.write_text(text.getvalue(), encoding="utf-8")

@@ -7,8 +7,6 @@ it.
 from __future__ import annotations
 
 import dataclasses
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from torch import nn
 from dmapsvc.errors import BadFile, BadInput
 from dmapsvc.spec import MapSpec
 from dmapsvc.train.networks import make_network
+from dmapsvc.whole import whole
 
 FORMAT = "dmapsvc-checkpoint-3"
 
@@ -69,8 +68,8 @@ class Checkpoint:
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"format": FORMAT, "classes": list(self.classes), "spec": self.spec.to_json()}
         try:
-            with path.with_name(f".{path.name}.{secrets.token_hex(4)}.part").open("xb") as file:
-                _write(content, file, path)
+            with whole(path) as file:
+                torch.save(content, file)
         except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
             raise BadInput(
                 f"{path}: {error}",
@@ -94,16 +93,3 @@ class Checkpoint:
 
 
 _WANTED = ("wanted a checkpoint that `dmapsvc train` wrote", "Name another run, or remove this file")
-
-
-def _write(content: dict[str, Any], file: Any, path: Path) -> None:
-    """Fill the temporary `file` and rename it to `path`; it is gone if anything goes wrong."""
-    part = Path(file.name)
-    try:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from dmapsvc.train.settings import Select
+from dmapsvc.whole import write_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,12 +109,7 @@ class History:
         lines = csv.writer(text, lineterminator="\n")
         lines.writerow(COLUMNS)
         lines.writerows(dataclasses.astuple(row) for row in self.rows)  # None becomes an empty cell
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-        try:
-            part.write_text(text.getvalue())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_text(path, text.getvalue())
 
     def _append(self, row: Row) -> None:
         self.rows.append(row)

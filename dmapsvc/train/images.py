@@ -21,6 +21,7 @@ from dmapsvc.pipeline.folder import FIRST_CHANNEL, SECOND_CHANNEL, find_cases
 from dmapsvc.spec import Spacing
 from dmapsvc.store import ImageRecord
 from dmapsvc.store.layout import NODE
+from dmapsvc.store.linear import in_precision
 from dmapsvc.store.moments import channel_moments
 from dmapsvc.store.record import Affine, affine_rows
 from dmapsvc.train.predict import read_image
@@ -115,8 +116,10 @@ class FileImages:
             channels=header.channels,
         )
         linear, _ = normalisation(record, "case")
-        scale, shift = (numbers.reshape(-1, 1, 1, 1) for numbers in (linear.factor, linear.offset))
-        image = np.ascontiguousarray(stored * scale + shift, np.float32)
+        factor, offset = in_precision(stored.dtype, linear.factor, linear.offset)  # as in the store's reader
+        image = stored * factor.reshape(-1, 1, 1, 1)
+        image += offset.reshape(-1, 1, 1, 1)
+        image = np.ascontiguousarray(image, np.float32)
         return WholeImage(image=torch.from_numpy(image), spacing=header.spacing, affine=affine)
 
     def prefetch(self, cases: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ The loop itself is in `run.py`, what a step is in `learner.py`, what is kept in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import distributed
@@ -46,9 +46,10 @@ def train(
     patch is padded. The first of them writes; all call `on_step`.
 
     Raises what `PatchLoader` and `choose_cases` raise; BadInput if `out` cannot be written, BadFile if its
-    last checkpoint is something else, Conflict if it is one of another training; BadInput if the loss is no
-    longer finite; DeviceFailed for CUDA where there is none, or too little memory on it; TooLarge for too
-    little memory without it; DmapsvcError if another process of the training ended.
+    last checkpoint is something else, Conflict if it is one of another training, or if another process
+    trains there; Diverged if the loss is no longer finite; DeviceFailed for CUDA where there is none, or too
+    little memory on it; TooLarge for too little memory without it; DmapsvcError if another process of the
+    training ended.
     """
     with _told(), process_group(settings.device) as group, _own_random_numbers(group.device):
         _run(settings, group, on_step, on_start)
@@ -62,12 +63,13 @@ def _run(
     on_start: Callable[[Start], None],
 ) -> None:
     """All of it; what it holds of the group is let go of at the end, before the group itself is."""
-    run = Run(settings, group)
-    try:
-        on_start(run.start)
-        run.to_the_end(on_step)
-    finally:
-        run.save()
+    with RunFolder(settings.out).alone() if group.leads else nullcontext():
+        run = Run(settings, group)
+        try:
+            on_start(run.start)
+            run.to_the_end(on_step)
+        finally:
+            run.save()
 
 
 @contextmanager

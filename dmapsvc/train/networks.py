@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import nn
 
 from dmapsvc.errors import BadInput
@@ -39,6 +40,19 @@ def make_network(name: NetworkName, *, channels: int, classes: int, width: int) 
             f"{name} with {channels} channels, {classes} classes, width {width}", "each must be at least 1"
         )
     return _MAKERS[name](channels, classes, width)
+
+
+def placed(net: nn.Module, device: torch.device) -> nn.Module:
+    """`net` itself, moved to `device` and laid out as it is fastest there."""
+    moved: nn.Module = net.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload]
+    return moved
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Channels last on the CPU, where a step of a small U-Net takes two thirds of the time so; on CUDA it is
+    slower with instance normalisation, which knows no such layout.
+    """
+    return torch.channels_last_3d if device.type == "cpu" else torch.contiguous_format
 
 
 def _vnet(channels: int, classes: int, width: int) -> nn.Module:

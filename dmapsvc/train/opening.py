@@ -47,7 +47,7 @@ def open_training(settings: TrainSettings, group: Group) -> Opened:
     folder, source = RunFolder(settings.out), open_source(settings.location)
     with group.leader_first():
         if group.leads:
-            folder.prepare()
+            folder.prepare(settings.split)
         earlier = Checkpoint.load(folder.last) if folder.last.exists() else None
         frozen = None if earlier is None else earlier.classes
         cases = choose_cases(settings, source, kept=folder.split, frozen=frozen)

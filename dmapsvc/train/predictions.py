@@ -5,15 +5,15 @@ What becomes of one image is in `predictor.py`, where images come from in `image
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from dmapsvc.errors import BadInput, Conflict, DmapsvcError, Problem
+from dmapsvc.errors import BadInput, Conflict, DmapsvcError, NotFound, Problem
 from dmapsvc.evaluate.cleaning import check_cleaning
-from dmapsvc.evaluate.manifest import Manifest, read_manifest
+from dmapsvc.evaluate.manifest import FILE, Manifest, read_manifest
 from dmapsvc.train.images import DatasetImages, Images, open_images
 from dmapsvc.train.parallel import process_group
 from dmapsvc.train.predict import OVERLAP, check_overlap
@@ -65,9 +65,12 @@ def predict(
     part of the one that is under way counted too. A case that cannot be predicted is in `failed`, and the
     others are predicted.
 
-    Raises BadInput and BadFile for what is no run; what `open_images` raises; BadInput for cases that cannot
-    be told, and where nothing can be written; Conflict if `out` has predictions that were made otherwise;
-    DeviceFailed for CUDA where there is none.
+    With `replace`, the files of the cases that are to be predicted go first, so that one which is there
+    always is of the weights that `out/predictions.json` names.
+
+    Raises BadInput and BadFile for what is no run; what `open_images` raises; NotFound for a name that is no
+    case; BadInput for cases that cannot be told, and where nothing can be written; Conflict if `out` has
+    predictions that were made otherwise; DeviceFailed for CUDA where there is none.
     """
     check_cleaning(closing=closing, components=components)
     check_overlap(overlap)
@@ -80,7 +83,7 @@ def predict(
         predictor = Predictor(trained, group.device, overlap=overlap, closing=closing, components=components)
         made = {"images": Path(images.name).name, **predictor.identity}
         _begin(out, Manifest(cases=tuple(wanted), made=made), replace=replace)
-        missing = [case for case in wanted if replace or not _file(out, case).exists()]
+        missing = [case for case in wanted if not _file(out, case).exists()]
         skipped = tuple(case for case in wanted if case not in set(missing))
         images.prefetch(missing)
         failed: list[tuple[str, Problem]] = []
@@ -108,7 +111,7 @@ def _cases(cases: str | Sequence[str] | None, run: RunFolder, images: Images) ->
     if cases == "all":
         return images.cases()
     if not isinstance(cases, str):
-        return sorted(set(cases))
+        return _known(set(cases), images)
     if cases not in SIDES:
         raise BadInput(f"cases {cases!r}", f"wanted names of cases, all, or one of {', '.join(SIDES)}")
     side: tuple[str, ...] = getattr(Split.read(run.split), cases)
@@ -117,27 +120,38 @@ def _cases(cases: str | Sequence[str] | None, run: RunFolder, images: Images) ->
     return sorted(side)
 
 
+def _known(cases: Collection[str], images: Images) -> list[str]:
+    """The names, sorted; raises NotFound if there are no cases of some."""
+    unknown = sorted(set(cases) - set(images.cases()))
+    if unknown:
+        raise NotFound(f"case {unknown[0]!r}", f"there is none of that name in {images.name}")
+    return sorted(cases)
+
+
 def _begin(out: Path, manifest: Manifest, *, replace: bool) -> None:
     """Make the folder, with what it is to hold."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         earlier = read_manifest(out)
-        if earlier is not None and not replace:
+        if replace:
+            for case in manifest.cases:
+                _file(out, case).unlink(missing_ok=True)
+        if earlier is not None and (not replace or earlier.made == manifest.made):
             manifest = manifest.joined(earlier, out)
-        elif not replace:
-            _check_vacant(out, manifest.cases)
+        known = () if earlier is None else earlier.cases
+        _check_vacant(out, [case for case in manifest.cases if case not in known])
         manifest.write(out)
     except OSError as error:
         raise BadInput(f"{out}: {error.strerror}", "wanted a folder", "Name another") from None
 
 
 def _check_vacant(out: Path, cases: Sequence[str]) -> None:
-    """Raises Conflict if files are there that no prediction made."""
+    """Raises Conflict if there are files of `cases`, of which the folder says nothing."""
     there = [file for case in cases if (file := _file(out, case)).exists()]
     if there:
         raise Conflict(
             f"{there[0]}: is there already",
-            "no `dmapsvc predict` made it",
+            f"{out / FILE} says nothing of it",
             "Name another folder, or replace it",
         )
 

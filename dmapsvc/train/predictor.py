@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dmapsvc.errors import DmapsvcError, GridMismatch, TooLarge
 from dmapsvc.evaluate.cleaning import clean
 from dmapsvc.train.checkpoint import Checkpoint
 from dmapsvc.train.images import Images
+from dmapsvc.train.networks import placed
 from dmapsvc.train.precision import MixedPrecision
 from dmapsvc.train.predict import segment
 from dmapsvc.volumes.writing import write_labels
@@ -36,7 +36,7 @@ class Predictor:
         self._patch = tuple(trained.settings["patch"])
         self._overlap, self._closing, self._components = overlap, closing, components
         self._precision = MixedPrecision.of(trained.settings["precision"], device)
-        self._net: nn.Module = trained.network().to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self._net = placed(trained.network(), device)
         values = np.array(trained.classes, np.uint32)
         self._values = values.astype(np.min_scalar_type(int(values.max())))
 

@@ -100,8 +100,9 @@ class Run:
 
     def _look(self) -> None:
         """Validate and end a row of the history, where it is time for it and was not done."""
-        every = min(self._settings.validate_every, self._settings.steps)
-        if self._step == self._history.step or self._step % every:
+        steps = self._settings.steps
+        every = min(self._settings.validate_every, steps)
+        if self._step == self._history.step or self._step % every or self._step > steps:
             return
         validation = None
         if self._validator is not None:

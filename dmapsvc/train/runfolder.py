@@ -6,6 +6,7 @@
     last.pt         the checkpoint that the run goes on from
     best.pt         the weights that did best in validation; not there without validation cases
     tensorboard/    event files
+    .training.lock  held by the process that trains here
 
 What the files hold is decided where they are made.
 """
@@ -21,14 +22,16 @@ from pathlib import Path
 from typing import Literal
 
 from dmapsvc.errors import BadInput, Conflict
-from dmapsvc.store.files import replace_json
 from dmapsvc.train.checkpoint import Checkpoint
 from dmapsvc.train.history import History
+from dmapsvc.train.lock import alone_in
 from dmapsvc.train.settings import TrainSettings
 from dmapsvc.train.split import Split
+from dmapsvc.whole import write_json
 
 Which = Literal["best", "last"]
 
+_LOCK = ".training.lock"
 _PLACE = ("wanted a place where a run folder can be written", "Name another folder with out")
 
 
@@ -86,13 +89,25 @@ class RunFolder:
                 "Name another folder",
             ) from None
 
-    def prepare(self) -> None:
-        """Make the folder if need be, and forget the beginnings of a run that came to no checkpoint.
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other process trains here; raises Conflict if one does, BadInput as `prepare`."""
+        with _told(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with alone_in(self.path, what="training", file=_LOCK):
+            yield
+
+    def prepare(self, given: Path | None = None) -> None:
+        """Forget the beginnings of a run that came to no checkpoint, but not the split file that is `given`,
+        and what was half written; the folder is made if need be.
 
         Raises BadInput where nothing can be written, Conflict for a best checkpoint without a last one.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for file in (self.settings, self.split, self.history, self.last, self.best):
+                for part in self.path.glob(f".{file.name}.*.part"):  # of one that was killed while it wrote
+                    part.unlink()
             tempfile.TemporaryFile(dir=self.path).close()
         except OSError as error:
             raise BadInput(f"{self.path}: {error.strerror}", *_PLACE) from None
@@ -104,12 +119,13 @@ class RunFolder:
                 "a run goes on from both, and begins without any",
                 "Name another folder, or remove it",
             )
-        self.split.unlink(missing_ok=True)
+        if given is None or given.resolve() != self.split.resolve():
+            self.split.unlink(missing_ok=True)
 
     def write_settings(self, settings: TrainSettings) -> None:
         """Keep what is asked for now; raises BadInput where that cannot be written, as the next two do."""
         with _told(self.settings):
-            replace_json(self.settings, settings.to_json(), temporary=self.path)
+            write_json(self.settings, settings.to_json())
 
     def write_split(self, split: Split) -> None:
         """Keep the cases on each side, the first time."""

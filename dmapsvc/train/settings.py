@@ -85,8 +85,9 @@ class TrainSettings:
         check_patch(self.net, self.patch)
         for name in ("batch", "steps", "width", "threads", "save_every", "validate_every"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("seed", "split_seed", "patience"):
+        for name in ("split_seed", "patience"):
             self._check(name, getattr(self, name) >= 0, "at least 0")
+        self._check("seed", 0 <= self.seed < 2**63, "0 to 2**63 - 1")
         self._check("rotation", 0 <= self.rotation <= 180, "0 to 180 degrees")
         self._check("lr", 0 < self.lr < float("inf"), "a positive number")
         self._check("foreground", 0 <= self.foreground <= 1, "0 to 1")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmapsvc.errors import BadFile, BadInput, Conflict
-from dmapsvc.store.files import replace_json
 from dmapsvc.train.settings import TrainSettings
+from dmapsvc.whole import write_json
 
 PARTS = (25, 5, 10)  # of 40 cases: train, valid, test, as Calivá et al. 2019 split theirs
 SIDES = ("train", "valid", "test")
@@ -65,8 +65,7 @@ class Split:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all; raises OSError."""
-        content = {side: list(getattr(self, side)) for side in SIDES}
-        replace_json(path, content, temporary=path.parent)
+        write_json(path, {side: list(getattr(self, side)) for side in SIDES})
 
     @classmethod
     def read(cls, path: Path) -> Split:

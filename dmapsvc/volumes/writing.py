@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dmapsvc.spec import Spacing
+from dmapsvc.whole import whole
 
 _LEVEL = 1  # gzip's; chosen: a level more is a third slower and hardly smaller on float32 Φ
 _LONGEST_AXIS = 2**15 - 1  # voxels; NIfTI-1 keeps a shape as int16
@@ -28,13 +28,8 @@ def write_labels(
 
     Raises OSError.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            write_nifti(file, labels, spacing=spacing, affine=affine)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as file:
+        write_nifti(file, labels, spacing=spacing, affine=affine)
 
 
 def write_nifti(

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_patience_ends_it_and_says_so(cli: Cli, store: Path, split: Path, tmp_pa
     assert run.out.endswith("; nothing was better in 2 validations\n")
     again = cli("train", store, "-o", tmp_path / "run", "--steps", "9", *TINY, *still)
     assert again.out == f"{tmp_path / 'run'}: it ended at step 3: nothing was better in 2 validations\n"
+
+
+def test_without_what_it_stands_on_it_says_what_to_install(
+    cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "monai.networks.nets.unet", None)
+    run = cli("train", store, "-o", tmp_path / "run", "--net", "monai-unet", "--patch", "16,16,16")
+    assert (run.code, run.error) == (
+        1,
+        "error: MONAI is not installed; networks need it. Install it: pip install 'dmapsvc[train]'.",
+    )
 
 
 def test_without_validation_cases_it_says_so(cli: Cli, store: Path, tmp_path: Path) -> None:

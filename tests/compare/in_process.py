@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dmapsvc.compare.processes import Failure, T, Work
-from dmapsvc.errors import BadInput, DmapsvcError
+from dmapsvc.errors import Diverged, DmapsvcError
 
 
 class InProcess:
@@ -29,6 +29,6 @@ class InProcess:
             try:
                 self._work(task, partial(on_news, name))
             except DmapsvcError as error:
-                on_end(name, Failure(reason=error.detail, hopeless=type(error) is BadInput))
+                on_end(name, Failure(reason=error.detail, hopeless=isinstance(error, Diverged)))
             else:
                 on_end(name, None)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dmapsvc.errors import BadInput, Conflict
+from dmapsvc.errors import BadInput, Diverged
 
 WAIT = 60.0  # seconds that a task waits to be stopped, at most
 
@@ -21,8 +21,8 @@ def act(task: tuple[str, Path], tell: Callable[[Any], None]) -> None:
     {
         "well": _well,
         "raises": _raises,
-        "bad": _bad,
-        "conflict": _conflict,
+        "diverges": _diverges,
+        "full": _full,
         "killed": _killed,
         "exits": lambda folder, tell: os._exit(7),
         "long": _long,
@@ -40,12 +40,12 @@ def _raises(folder: Path, tell: Callable[[Any], None]) -> None:
     raise ValueError("no such luck")
 
 
-def _bad(folder: Path, tell: Callable[[Any], None]) -> None:
-    raise BadInput("the loss is nan", "a finite loss is needed")
+def _diverges(folder: Path, tell: Callable[[Any], None]) -> None:
+    raise Diverged("the loss is nan", "a finite loss is needed")
 
 
-def _conflict(folder: Path, tell: Callable[[Any], None]) -> None:
-    raise Conflict("something else is there")
+def _full(folder: Path, tell: Callable[[Any], None]) -> None:
+    raise BadInput("last.pt: no space left on the disk")
 
 
 def _killed(folder: Path, tell: Callable[[Any], None]) -> None:

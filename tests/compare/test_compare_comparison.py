@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from dmapsvc.compare import Config, Listener, Result, compare
-from dmapsvc.compare.lock import alone_in
 from dmapsvc.compare.task import Task, work
-from dmapsvc.errors import BadInput, Conflict
+from dmapsvc.errors import BadInput, Conflict, Diverged
 from dmapsvc.evaluate.scores import read_scores
 from dmapsvc.store import Dataset
 from dmapsvc.train import RunFolder
+from dmapsvc.train.lock import alone_in
 from dmapsvc.train.split import Split
 
 TINY: dict[str, Any] = {
@@ -117,7 +117,7 @@ def test_no_test_case_is_scored_before_every_contender_is_chosen(
     config = _config(search=SEARCH, search_steps=2)
     lost = "search/penalty-region/lr=0.01/seed-1000"
     with monkeypatch.context() as patched:
-        _failing(patched, lambda task: task.run.name == lost, Conflict("its memory was short"))
+        _failing(patched, lambda task: task.run.name == lost, BadInput("last.pt: no space left"))
         first, ends = _compare(config, dataset, out)
     assert ends["runs/cross-entropy/seed-0"] is None, "the others are trained meanwhile"
     assert set(first.failed) == {lost, "penalty-region"}
@@ -136,7 +136,7 @@ def test_values_that_cannot_be_trained_with_are_not_taken(
     dataset: Dataset, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = _config(search={"lr": (1e-3, 1e9)})
-    nan = BadInput("the loss is nan")
+    nan = Diverged("the loss is nan")
     _failing(
         monkeypatch,
         lambda task: task.run.settings.lr == 1e9 or task.run.contender == "cross-entropy",
@@ -193,7 +193,10 @@ def test_contenders_and_seeds_may_be_added_and_nothing_else_may_change(dataset: 
 
 
 def test_two_at_once_in_one_folder_are_refused(dataset: Dataset, out: Path) -> None:
-    with alone_in(out), pytest.raises(Conflict, match="another comparison is at work there"):
+    with (
+        alone_in(out, what="comparison"),
+        pytest.raises(Conflict, match="another comparison is at work there"),
+    ):
         compare(_config(), dataset.path, out)
 
 

@@ -82,6 +82,12 @@ def test_where_there_is_nothing_to_choose_nothing_is_searched(place: Place, sear
     assert {run.settings.lr for run in planned_runs(config, place)} == {search.get("lr", (1e-4,))[0]}
 
 
+def test_values_with_one_name_are_told_before_anything_runs(place: Place) -> None:
+    for values in ((1e-3, 0.001), (0.12345671, 0.12345672)):
+        with pytest.raises(BadInput, match=r"search: lr=.* twice"):
+            search_runs(Config(search={"lr": values}), place)
+
+
 def test_settings_that_cannot_be_are_told_before_anything_runs(place: Place) -> None:
     with pytest.raises(BadInput, match="lr is -1"):
         search_runs(Config(train=TRAIN, search={"lr": (1e-3, -1.0)}), place)

@@ -93,6 +93,17 @@ def test_a_label_of_one_voxel_is_seen() -> None:
     assert np.abs(seen.points - (30, 20, 30)).max(axis=1).min() < 1.0
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_single_slice_is_seen_as_thick_as_a_voxel(axis: int) -> None:
+    shape = [12, 12, 12]
+    shape[axis] = 1
+    labels = np.ones(shape, dtype=np.uint8)
+    for side in sides(RAS):
+        seen = look(labels, (1,), (1.0, 1.0, 1.0), side)
+        assert seen.seen.any()
+        assert np.abs(seen.points[:, axis]).max() == pytest.approx(0.5, abs=0.1)
+
+
 def test_without_an_affine_sides_are_called_by_axes() -> None:
     assert [side.name for side in sides(None)] == ["along y", "along x", "against y"]
     assert named("along y", ball((20, 20, 20), (10, 10, 10), 6), None).points[:, 1].max() < 11

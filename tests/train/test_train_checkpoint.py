@@ -25,6 +25,7 @@ def test_a_run_folder_holds_what_using_it_and_going_on_need(split_dataset: Datas
         "last.pt",
         "best.pt",
         "tensorboard",
+        ".training.lock",
     }
     assert run.read_settings().to_json() == settings.to_json()
     split = Split.read(run.split)

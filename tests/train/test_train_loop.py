@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmapsvc.errors import BadInput, DeviceFailed, NotFound
+from dmapsvc.errors import DeviceFailed, Diverged, NotFound
 from dmapsvc.loader.patchloader import PatchLoader
 from dmapsvc.region import SCALES, Scale
 from dmapsvc.spec import MapSpec
@@ -130,7 +130,7 @@ def test_only_training_cases_are_learnt_from(split_dataset: Dataset, monkeypatch
 
 
 def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_checkpoint(dataset: Dataset) -> None:
-    with pytest.raises(BadInput, match=r"the loss is (nan|inf) at step .*smaller lr"):
+    with pytest.raises(Diverged, match=r"the loss is (nan|inf) at step .*smaller lr"):
         train(tiny(dataset, steps=20, lr=1e9, save_every=1000))
     assert not (dataset.path.parent / "run" / "last.pt").exists()
 

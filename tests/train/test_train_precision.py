@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dmapsvc.errors import BadInput
+from dmapsvc.errors import Diverged
 from dmapsvc.loader import Batch
 from dmapsvc.store import Dataset
 from dmapsvc.train.learner import Learner
@@ -93,7 +93,7 @@ def test_a_loss_that_is_not_finite_is_an_error_at_any_precision(
     dataset: Dataset, precision: Precision
 ) -> None:
     learner, _ = _learner(dataset, precision)
-    with pytest.raises(BadInput, match=r"the loss is (nan|inf) at step 3"):
+    with pytest.raises(Diverged, match=r"the loss is (nan|inf) at step 3"):
         learner.find_gradient(_batch(math.inf), 3)
 
 

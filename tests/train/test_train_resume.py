@@ -13,6 +13,7 @@ import torch
 from dmapsvc.errors import BadFile, BadInput, BadLabels, Conflict
 from dmapsvc.store import Dataset
 from dmapsvc.train import Checkpoint, RunFolder, Step, VNet, train
+from dmapsvc.train.split import Split
 from dmapsvc.train.validation import Validator
 from tests.train.train_runs import publish, same, tiny, weights
 
@@ -275,6 +276,38 @@ def test_a_place_that_cannot_be_written_is_told_before_the_first_step(dataset: D
     for out in (blocked, blocked / "run"):
         with pytest.raises(BadInput, match=r"wanted a place where a run folder"):
             train(tiny(dataset, out=out), lambda step: pytest.fail("a step was made"))
+
+
+def test_two_at_once_in_one_folder_are_refused(dataset: Dataset) -> None:
+    def another(step: Step) -> None:
+        with pytest.raises(Conflict, match="run: another training is at work there"):
+            train(tiny(dataset, steps=2))
+
+    run = train(tiny(dataset, steps=1), another)
+    assert Checkpoint.load(run.last).step == 1
+
+
+def test_what_a_killed_run_left_half_written_goes(dataset: Dataset) -> None:
+    run = train(tiny(dataset, steps=1))
+    (run.path / ".last.pt.0123abcd.part").write_bytes(b"half of it")
+    train(tiny(dataset, steps=2))
+    assert not list(run.path.glob(".*.part"))
+
+
+def test_a_split_that_is_given_in_the_run_folder_itself_is_taken(split_dataset: Dataset) -> None:
+    out = split_dataset.path.parent / "run"
+    out.mkdir()
+    given = Split(train=("a", "b"), valid=("c",), test=("d",))
+    given.write(out / "split.json")
+    run = train(tiny(split_dataset, out=out, steps=1, split=out / "split.json"))
+    assert Split.read(run.split) == given
+
+
+def test_fewer_steps_than_are_done_change_nothing(split_dataset: Dataset) -> None:
+    run = train(tiny(split_dataset, steps=3, validate_every=2))
+    before = run.history.read_text()
+    train(tiny(split_dataset, steps=1, validate_every=2), lambda step: pytest.fail("a step was made"))
+    assert run.history.read_text() == before
 
 
 def test_a_best_checkpoint_of_another_run_is_not_taken_for_ones_own(dataset: Dataset) -> None:

@@ -58,6 +58,7 @@ def _settings(**changes: Any) -> TrainSettings:
         ({"threads": 0}, "threads is 0; wanted at least 1"),
         ({"patience": -1}, "patience is -1; wanted at least 0"),
         ({"split_seed": -1}, "split_seed is -1"),
+        ({"seed": 2**63}, "wanted 0 to 2"),
         ({"rotation": 181.0}, "rotation is 181.0; wanted 0 to 180 degrees"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"lr": 0.0}, "lr is 0.0"),
