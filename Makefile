@@ -18,6 +18,7 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "Python 3.11 or newer is wanted; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@echo "Installing into $(VENV): 2.8 GB, most of it PyTorch; it takes a few minutes and says nothing on the way"
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -29,7 +30,7 @@ serve: $(READY) ## API and one worker on 127.0.0.1:8000, data in ./dmapsvc-data
 	trap 'kill $$api $$worker 2>/dev/null; wait' INT TERM EXIT; wait -n $$api $$worker
 
 test: $(READY) ## all tests that need no GPU
-	@$(PY) -m pytest -q -m 'not gpu'
+	@$(PY) -m pytest -q -m 'not gpu' -n auto --maxprocesses 4 --dist loadfile
 
 test-gpu: $(READY) ## the tests that need a GPU, and one of the extras gpu-cu12 and gpu-cu13
 	@$(PY) -m pytest -q -m gpu

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import FrameType
 
 from demo import cases, phantom
 from demo.service import Service
 from dmapsvc.cli.output import Meter, print_table, region_maxima, seconds_by_stage
+from dmapsvc.cli.train_view import TrainView
 from dmapsvc.client import Client
 from dmapsvc.errors import Conflict, DmapsvcError
 from dmapsvc.jobs import Job, Kind, State
@@ -24,11 +27,15 @@ from dmapsvc.spec import MapSpec
 
 DATASET = "knees"
 MARK = "made-by-demo.txt"  # so that only folders of a demo are ever replaced
+OVERLAP = 0.25  # of the windows of a prediction; by half, as is usual, takes more than twice as long
 
 
 def main() -> int:
     """Run the demo on the command line's arguments; the exit code."""
     arguments = _arguments()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _stop)
     try:
         _run(arguments)
     except DmapsvcError as error:
@@ -37,10 +44,16 @@ def main() -> int:
     except RuntimeError as error:  # the service did not start, and says why
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print("stopped; nothing runs on", file=sys.stderr)
-        return 130
+        return 128 + (stopped.args[0] if stopped.args else signal.SIGINT)
     return 0
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C, so that the service ends too."""
+    signal.signal(number, signal.SIG_IGN)  # once is enough
+    raise KeyboardInterrupt(number)
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,8 +79,9 @@ def _run(arguments: argparse.Namespace) -> None:
             _show(client, _await_jobs(client, jobs), names)
             location = f"{service.url}/v1/datasets/{DATASET}"
             _draw(location, out / "phi.png")
-            _train(location, out / "run", arguments.steps)
-            _predict(location, out)
+            _train(location, out, [case.case for case in found], arguments.steps)
+            _predict(location, out, found[-1].case)
+            _score(location, out)
     _say_what_next(out / "data" / "store" / f"{DATASET}.zarr", found[0].case)
 
 
@@ -168,47 +182,54 @@ def _draw(location: str, path: Path) -> None:
     _say(f"Mask beside Φ, as in the paper's Figure 1: {path}")
 
 
-def _train(location: str, run: Path, steps: int) -> None:
-    from dmapsvc.train import Step, TrainSettings, train
+def _train(location: str, out: Path, names: Sequence[str], steps: int) -> None:
+    """Train on all cases but the last, which is kept for the test; on a single one, if there are no others.
 
+    Nothing is validated: there is one training, and its end is what is used.
+    """
+    from dmapsvc.train import TrainSettings, train
+    from dmapsvc.train.split import Split
+
+    Split(train=tuple(names[:-1] or names), test=tuple(names[1:][-1:])).write(out / "split.json")
     settings = TrainSettings(
         location=location,
-        out=run,
+        out=out / "run",
+        split=out / "split.json",
         net="monai-unet",
         width=8,
         patch=(32, 64, 64),
         steps=steps,
-        validate_every=steps,
         lr=5e-3,
         schedule="cosine",
     )
-    with Meter("training", steps, "steps", rate=False) as meter:
-
-        def show(step: Step) -> None:
-            meter.show(step.step, f"loss {step.loss:.3f}, {step.patches_per_second:.1f} patches/s")
-
-        train(settings, show)
-        meter.say(f"training: {meter.counts()}")
-    _say(f"A small U-Net, trained {steps} steps on patches streamed from the service: {run}")
+    with Meter("training", steps, "steps", rate=False, steady=True) as meter:
+        view = TrainView(meter, settings)
+        train(settings, view.step)
+    _say(f"A small U-Net, trained on patches streamed from the service: {settings.out} ({view.ended()})")
 
 
-def _predict(location: str, out: Path) -> None:
-    """Predict the knees that the split kept for the test, and score them; of fewer than three, all."""
-    from dmapsvc.evaluate.evaluation import evaluate
-    from dmapsvc.evaluate.scores import write_scores
+def _predict(location: str, out: Path, case: str) -> None:
     from dmapsvc.train.predictions import predict
-    from dmapsvc.train.split import Split
 
-    side = "test" if Split.read(out / "run" / "split.json").test else "all"
-    with Meter("predicting", None, "cases") as meter:
-        meter.show(0)
-        predict(
+    with Meter("predicting", 1, "cases", rate=False) as meter:
+        meter.show(0, case)
+        ended = predict(
             out / "run",
             location,
             out / "predictions",
-            cases=side,
-            on_case=lambda number, total, case: meter.show(number, case, total=total),
+            cases=[case],
+            checkpoint="last",
+            overlap=OVERLAP,
+            on_progress=lambda done, total, case: meter.show(done, f"{case}, {done / total:.0%}"),
         )
+    for _, problem in ended.failed:
+        raise DmapsvcError(problem.detail)
+
+
+def _score(location: str, out: Path) -> None:
+    from dmapsvc.evaluate.evaluation import evaluate
+    from dmapsvc.evaluate.scores import write_scores
+
     found = evaluate(location, out / "predictions", jobs=1)
     for failed in found.failed:
         raise DmapsvcError(f"{failed.case}: {failed.problem.detail}")

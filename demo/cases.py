@@ -14,8 +14,8 @@ from dmapsvc.errors import NotFound
 from dmapsvc.pipeline import CaseFile, find_cases
 from dmapsvc.volumes import read_labels
 
-KNEES = 5  # three to train on, one to validate, one to test
-KNEE_SHAPE = (96, 224, 224)  # smaller than a scan, so that the demo takes minutes on two cores
+KNEES = 5  # four to train on, one to test
+KNEE_SHAPE = (80, 160, 160)  # smaller than a scan, so that the demo takes a minute on two cores
 
 
 def generated(folder: Path) -> Iterator[CaseFile]:

@@ -1,7 +1,8 @@
 """A real service for as long as a `with` block lasts: `python -m api` and `python -m worker` over a folder.
 
 The demo, the benchmarks and the tests stand on it. To keep a service running, use `make serve`. Only
-processes that were started here are ended here.
+processes that were started here are ended here, and they end by themselves when this process does, however
+that happens (`leash.py`).
 """
 
 from __future__ import annotations
@@ -63,10 +64,10 @@ class Service:
         begin = self._log(part).stat().st_size if self._log(part).exists() else 0
         with self._log(part).open("ab") as log:
             self._processes[part] = subprocess.Popen(
-                [sys.executable, "-m", part],
+                [sys.executable, "-m", "demo.leash", part],
                 cwd=ROOT,
                 env=self._environment(),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # the leash: nothing is ever written
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # so that a worker's child can be ended with it
@@ -150,3 +151,5 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait(PATIENCE)
+    assert process.stdin is not None
+    process.stdin.close()

@@ -4,6 +4,7 @@ folders, is `dmapsvc.store`'s.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -11,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What an OSError has as its `errno` when the disk, or the share of it that one may use, is full."""
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def run(recipe: subjects.Recipe, config: Config, out: Path, making: int) -> Resu
     """
     subjects.write(recipe, out, making)
     config = replace(config, train={**config.train, "split": out / subjects.SPLIT})
-    with Meter("knees", None, "steps") as meter:
+    with Meter("knees", None, "steps", rate=False, steady=True) as meter:
 
         def ended(name: str, reason: str | None) -> None:
             meter.say(f"{name}: {'done' if reason is None else f'failed; {reason}'}")

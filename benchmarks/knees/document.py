@@ -31,6 +31,7 @@ from dmapsvc.report.metrics import B_DSC, G_DSC
 from dmapsvc.train.split import Split
 
 DOCUMENT, NUMBERS, FIGURES = "knee-benchmark.md", "knee-benchmark.csv", Path("figures/knees")
+SUBJECTS = "subjects.png"  # drawn here; the other figures are the report's
 COMPARISON = "comparison"  # the folder of the comparison, in the benchmark's
 _DRAWN = 4  # test subjects
 
@@ -38,23 +39,36 @@ _DRAWN = 4  # test subjects
 def write(out: Path, docs: Path) -> None:
     """Bring the document in `docs` up to date with the benchmark in `out`.
 
-    Raises NotFound if the benchmark or the document is not there, BadFile if the document lacks a place for
-    what is made here.
+    Raises NotFound if the benchmark, the document or a figure that it shows is not there, BadFile if the
+    document lacks a place for what is made here.
     """
     document, runs = docs / DOCUMENT, out / COMPARISON / "runs"
     for path in (out / TOLD, runs, document):
         if not path.exists():
             raise NotFound(f"{path} is not there", "wanted the benchmark's folder, and the document's")
     text = document.read_text(encoding="utf-8")
+    figures = _figures(text, out / COMPARISON / "report" / "figures", document)
     for name, made in _sections(out, read_comparison(runs)).items():
         text = _put(text, name, made, document)
     document.write_text(text, encoding="utf-8")
     (docs / NUMBERS).write_text(_numbers(runs), encoding="utf-8")
     (docs / FIGURES).mkdir(parents=True, exist_ok=True)
-    for figure in (out / COMPARISON / "report" / "figures").glob("*.png"):
-        if f"{FIGURES}/{figure.name}" in text:
-            shutil.copyfile(figure, docs / FIGURES / figure.name)
-    draw_subjects(out, Split.read(out / SPLIT).test[:_DRAWN], docs / FIGURES / "subjects.png")
+    for figure in figures:
+        shutil.copyfile(figure, docs / FIGURES / figure.name)
+    draw_subjects(out, Split.read(out / SPLIT).test[:_DRAWN], docs / FIGURES / SUBJECTS)
+
+
+def _figures(text: str, drawn: Path, document: Path) -> list[Path]:
+    """The figures of the report in `drawn` that the document shows; raises NotFound if it lacks some."""
+    shown = dict.fromkeys(re.findall(rf"\]\({re.escape(FIGURES.as_posix())}/([^)]+)\)", text))
+    figures = [drawn / name for name in shown if name != SUBJECTS]
+    if missing := [figure.name for figure in figures if not figure.is_file()]:
+        raise NotFound(
+            f"{drawn}: without {', '.join(missing)}",
+            f"{document} shows {'it' if len(missing) == 1 else 'them'}",
+            "Make the report again: run the benchmark's command once more",
+        )
+    return figures
 
 
 def _sections(out: Path, comparison: Comparison) -> dict[str, str]:

@@ -54,7 +54,7 @@ def command(
 
     _check_installed()
     asked = _config(context, config)
-    with Meter("compare", None, "steps") as meter, asked_dataset(location):
+    with Meter("compare", None, "steps", rate=False, steady=True) as meter, asked_dataset(location):
         result = compare(asked, location, out, _listener(meter))
     _print_scores(out, result)
     for name, reason in result.failed.items():
@@ -121,3 +121,5 @@ def _print_scores(out: Path, result: Result) -> None:
             cells.append(f"{means.mean():.2f}{spread}")
         rows.append((contender.name, len(contender.runs), *cells))
     print_table(("contender", "runs", *titles), rows)
+    if len(comparison.subjects) > 1:
+        typer.echo("± SD over test cases, of each case's mean over runs; the report has the runs' SD, too")

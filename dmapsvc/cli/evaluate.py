@@ -11,6 +11,7 @@ from dmapsvc.cli.options import Names, parse_names
 from dmapsvc.cli.output import Meter, plural, print_table, unit_word
 from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput
+from dmapsvc.listing import first_few
 from dmapsvc.spec import MapSpec
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from dmapsvc.evaluate.scores import Score
 
 _COLUMNS = ("g_dsc", "b_dsc", "nsd", "hd95", "asd")  # of the table; what fits a terminal
-_SHOWN = 5  # cases in a line
 
 
 def command(
@@ -78,10 +78,12 @@ def command(
         dmapsvc evaluate knees.zarr nnunet-out/ -o scores.csv --cases test --split run/split.json
     """
     from dmapsvc.evaluate.evaluation import evaluate
-    from dmapsvc.evaluate.scores import write_scores
+    from dmapsvc.evaluate.scores import remove_scores, write_scores
 
     spec, asked = MapSpec.parse(labels, units), _cases(cases, split)
     _check_served(truth, predictions)
+    if split is None and cases is not None:
+        _check_no_side(truth, cases)
     with Meter("evaluate", None, "cases") as meter:
 
         def show(done: int, total: int, case: str) -> None:
@@ -103,7 +105,14 @@ def command(
         _print_averages(found.scores)
     _print_notes(found)
     scored = len({score.case for score in found.scores})
-    typer.echo(f"{out}: {plural(scored, 'case')} scored, {len(found.failed)} failed")
+    kept = (
+        ""
+        if scored
+        else "; the scores that were there are removed"
+        if remove_scores(out)
+        else "; not written"
+    )
+    typer.echo(f"{out}: {plural(scored, 'case')} scored, {len(found.failed)} failed{kept}")
     raise typer.Exit(1 if found.failed else 0)
 
 
@@ -125,6 +134,19 @@ def _cases(cases: str | None, split: Path | None) -> Sequence[str] | None:
             raise BadInput(f"--cases {cases}", f"--split wants one of {', '.join(SIDES)}", "Add --cases test")
         return tuple(getattr(Split.read(split), cases))
     return None if cases is None else [case.strip() for case in cases.split(",")]
+
+
+def _check_no_side(truth: str, cases: str) -> None:
+    """Raises BadInput for the side of a split without a split, unless a case is called so."""
+    from dmapsvc.evaluate.labelmaps import open_label_maps
+    from dmapsvc.train.split import SIDES
+
+    if cases in SIDES and cases not in open_label_maps(truth):
+        raise BadInput(
+            f"--cases {cases}",
+            "the truth has no case of that name",
+            f"For the {cases} cases of a split, add --split RUN/split.json",
+        )
 
 
 def _print_averages(scores: Sequence[Score]) -> None:
@@ -150,17 +172,20 @@ def _cell(row: Average, key: str, factor: float) -> str:
 def _print_notes(found: Evaluation) -> None:
     """What is out of order, on stderr."""
     if found.without_truth:
-        named = _some(found.without_truth)
+        named = first_few(found.without_truth)
         typer.echo(f"{plural(len(found.without_truth), 'prediction')} without a truth: {named}", err=True)
-    if found.unscored:
+    if found.truth_labels and not set(found.truth_labels) & set(found.predicted_labels):
+        predicted = first_few(found.predicted_labels) or "none at all"
         typer.echo(
-            f"predicted, but in no truth, and not scored: label {_some(found.unscored)} (add --labels)",
+            f"warning: no label of the truth is in any prediction: the truth has {first_few(found.truth_labels)}, "
+            f"the predictions have {predicted}. Give the predictions the values of the truth.",
+            err=True,
+        )
+    elif found.unscored:
+        typer.echo(
+            f"predicted, but in no truth, and not scored: label {first_few(found.unscored)} (--labels scores "
+            "them too)",
             err=True,
         )
     for failure in found.failed:
         typer.echo(f"error: {failure.problem.detail}", err=True)
-
-
-def _some(things: Sequence[object]) -> str:
-    more = f" … and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
-    return ", ".join(map(str, things[:_SHOWN])) + more

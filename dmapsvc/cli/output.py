@@ -21,8 +21,9 @@ from rich.text import Text
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 SHOWN_REGIONS = 6  # of a case, in one cell of a table
 SHOWN_LABELS = 12  # of a dataset, likewise
-WIDE = 100  # columns of a terminal that has room for a long bar beside the note
+WIDE = 120  # columns of a terminal that has room for a long bar beside the note
 RATE_SECONDS = 30.0  # the rate is that of the last so many: what was skipped at the start soon counts no more
+FEW = 3  # units of a steady meter before which it tells no rate
 
 Row = Sequence[object]
 
@@ -121,11 +122,16 @@ class Meter:
 
     A bar on a terminal. Elsewhere a line every ten seconds, so that a log shows that it goes on. `unit` is
     what is counted ('cases', 'patches'); 'B' shows bytes as MB. `rate=False`: the notes tell one themselves.
+    `steady`: the units are many and alike, with long pauses now and then, as validations are in a training;
+    the rate is then the mean since the first unit, so that the time left has its share of them.
     """
 
-    def __init__(self, what: str, total: float | None, unit: str, *, rate: bool = True) -> None:
+    def __init__(
+        self, what: str, total: float | None, unit: str, *, rate: bool = True, steady: bool = False
+    ) -> None:
         self._console = Console(stderr=True, highlight=False)
         self._what, self._total, self._unit, self._rate = what, total, unit, rate
+        self._steady = steady
         self._seen: deque[tuple[float, float]] = deque()  # when, how much was done: for the rate of late
         self._start: float | None = None  # how much was done when this began
         self._told = time.monotonic()
@@ -134,8 +140,7 @@ class Meter:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20 if self._console.width >= WIDE else 5),
-                _Counts(self),
-                TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, ratio=1)),
+                _Words(self),
                 expand=True,
                 console=self._console,
                 transient=True,
@@ -156,15 +161,12 @@ class Meter:
     def show(self, done: float, note: str = "", *, total: float | None = None) -> None:
         """`done` of the total is done; `note` says what is going on."""
         now = time.monotonic()
-        self._seen.append((now, done))
-        self._start = done if self._start is None else self._start
-        while len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
-            self._seen.popleft()
+        self._see(now, done)
         self._total = total or self._total
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=self._total, note=note)
         elif now - self._told >= PLAIN_SECONDS:
-            self.say(f"{self._what}: {self.counts()} {note}")
+            self.say(f"{self._what}: {_joined(self.counts(), note)}")
 
     def log(self, line: str) -> None:
         """A line for a log; a terminal, where the bar tells as much, does not show it."""
@@ -177,26 +179,47 @@ class Meter:
         self._console.print(Text(line.rstrip()), soft_wrap=True)
 
     def counts(self) -> str:
-        """What is done, of how much, the rate of late, and, once a first unit ended, the time left."""
+        """What is done, of how much, and, once a first unit ended (a few, of many), the rate and the time
+        left.
+        """
         first, before = self._seen[0] if self._seen else (0.0, 0.0)
         done = self._seen[-1][1] if self._seen else 0.0
         parts = [_amount(done, self._total, self._unit)]
         rate = (done - before) / max(time.monotonic() - first, 1e-6)
-        if rate > 0:
+        enough = done - before >= FEW if self._steady else done - (self._start or 0.0) >= 1
+        if rate > 0 and enough:
             if self._rate:
                 parts.append(_rate(rate, self._unit))
-            if self._total and done - (self._start or 0.0) >= 1:
+            if self._total:
                 parts.append(f"{timedelta(seconds=round(max(self._total - done, 0.0) / rate))} left")
         return ", ".join(parts)
 
+    def _see(self, now: float, done: float) -> None:
+        """Keep what the rate is reckoned from: all of late; or, steady, when the first unit ended, and now."""
+        self._start = done if self._start is None else self._start
+        if self._steady:
+            begun = bool(self._seen) and self._seen[0][1] > self._start  # starting up is no unit's time
+            while len(self._seen) > begun:
+                self._seen.pop()
+        self._seen.append((now, done))
+        while not self._steady and len(self._seen) > 2 and now - self._seen[0][0] > RATE_SECONDS:
+            self._seen.popleft()
 
-class _Counts(ProgressColumn):
+
+class _Words(ProgressColumn):
+    """The counts and the note, cut where the terminal ends."""
+
     def __init__(self, meter: Meter) -> None:
-        super().__init__(table_column=Column(no_wrap=True))
+        super().__init__(table_column=Column(no_wrap=True, ratio=1))
         self._meter = meter
 
     def render(self, task: Task) -> Text:
-        return Text(self._meter.counts())
+        return Text(_joined(self._meter.counts(), task.fields["note"]))
+
+
+def _joined(counts: str, note: str) -> str:
+    """'2/4 cases; b: map'."""
+    return f"{counts}; {note}" if note else counts
 
 
 def _amount(done: float, total: float | None, unit: str) -> str:

@@ -20,6 +20,7 @@ from dmapsvc.cli.options import (
 from dmapsvc.cli.output import (
     Meter,
     Notes,
+    label_list,
     plural,
     print_table,
     region_maxima,
@@ -33,7 +34,7 @@ from dmapsvc.spec import MapSpec
 
 if TYPE_CHECKING:
     from dmapsvc.pipeline import Event, Summary
-    from dmapsvc.store import CaseRecord
+    from dmapsvc.store import CaseRecord, Dataset
 
 _SKIPPED = "there already"
 
@@ -92,7 +93,7 @@ def command(
 
     A case is called by its file's path below the folder without the ending, / written __. What is published
     already is skipped: the same command goes on where it stopped. Files that cannot be mapped are listed at
-    the end; exit code 1 if there are any.
+    the end; exit code 1 if there are any, or if no mask has any of the labels.
 
     For example:
 
@@ -129,8 +130,9 @@ def command(
             )
     except DeviceFailed as error:  # the one that was asked for: nothing ran yet
         raise BadInput(error.found, error.wanted, error.remedy) from None
-    _report(out, summary, notes)
-    raise typer.Exit(_exit_code(summary, part=shard is not None))
+    part = shard is not None
+    is_sound = _report(out, summary, notes, part=part)
+    raise typer.Exit(_exit_code(summary, part=part) if is_sound else 1)
 
 
 class UnderWay:
@@ -166,12 +168,15 @@ def _show(meter: Meter, event: Event, notes: Notes, under_way: UnderWay) -> None
     notes.add(event.case, event.notes)
 
 
-def _report(out: Path, summary: Summary, notes: Notes) -> None:
-    """The table of cases on stdout, then what could not be done on stderr."""
+def _report(out: Path, summary: Summary, notes: Notes, *, part: bool) -> bool:
+    """The table of cases on stdout, then what could not be done on stderr; False if no case has any of the
+    labels that were asked for, which of a `part` of the cases may be so.
+    """
     from dmapsvc.store import Dataset
 
     there = sorted(summary.done + summary.skipped)
     records: dict[str, CaseRecord] = {}
+    problem: BadInput | None = None
     if there:
         dataset = Dataset.open(out)
         records = {case: record for case in there if (record := dataset.record(case))}
@@ -180,16 +185,37 @@ def _report(out: Path, summary: Summary, notes: Notes) -> None:
             ("case", "state", "shape z,y,x", distances, "seconds", "backend"),
             [_row(record, case, case in summary.done, dataset.names) for case, record in records.items()],
         )
+        problem = None if part else _no_such_labels(out, dataset, records)
     for line in (*notes.lines(), *pairing(summary.without_image, summary.unused_images)):
         typer.echo(line, err=True)
     for failure in summary.failed:
         typer.echo(f"error: {failure.problem.detail}", err=True)
+    if problem is not None:
+        typer.echo(f"error: {problem.detail}", err=True)
     if summary.done:
         typer.echo(_pace(summary))
     if there or not summary.failed:
         counts = f"{len(summary.done)} done, {len(summary.skipped)} {_SKIPPED}, {len(summary.failed)} failed"
         bare = without_labels([region.value for region in record.regions] for record in records.values())
         typer.echo(f"{out}: {counts}{bare}")
+    return problem is None
+
+
+def _no_such_labels(out: Path, dataset: Dataset, records: dict[str, CaseRecord]) -> BadInput | None:
+    """What is wrong if no case has any of the labels that were asked for."""
+    import numpy as np
+
+    if dataset.spec.labels is None or not records:
+        return None
+    if any(region.value for record in records.values() for region in record.regions):
+        return None
+    case = next(iter(records))
+    values = [int(value) for value in np.unique(dataset.case(case).read("label")) if value]
+    return BadInput(
+        f"no mask has any of the labels {label_list(dataset.spec.labels)}",
+        f"{case} has {label_list(values) or 'none at all'}",
+        f"Name its labels with --labels, and another dataset than {out}",
+    )
 
 
 def _row(record: CaseRecord, case: str, done: bool, names: dict[int, str]) -> tuple[object, ...]:

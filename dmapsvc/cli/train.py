@@ -158,11 +158,11 @@ def command(
         if not leads():
             train(settings)
             return
-        with Meter("train", settings.steps, "steps", rate=False) as meter:
+        with Meter("train", settings.steps, "steps", rate=False, steady=True) as meter:
             shown = TrainView(meter, settings)
             try:
                 with asked_dataset(str(settings.location)):
-                    train(settings, shown.step, shown.start)
+                    train(settings, shown.step, shown.start, shown.validating)
             except KeyboardInterrupt:
                 meter.say(_saved(settings.out))
                 raise

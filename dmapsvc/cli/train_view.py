@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from dmapsvc.cli.output import Meter, plural
@@ -19,6 +20,7 @@ _UNVALIDATED = (
 )
 
 _MEASURES = {"g_dsc": "Dice", "b_dsc": "B-DSC"}
+RECENT = 20  # steps that the loss and the patches/s are means of: single ones jump about
 
 
 class TrainView:
@@ -27,6 +29,7 @@ class TrainView:
     def __init__(self, meter: Meter, settings: TrainSettings) -> None:
         self._meter, self._settings = meter, settings
         self._done, self._last = 0, ""
+        self._recent: deque[Step] = deque(maxlen=RECENT)
 
     def start(self, start: Start) -> None:
         """Lines that stay: what is trained, on what, where."""
@@ -49,7 +52,8 @@ class TrainView:
 
     def step(self, step: Step) -> None:
         """The bar's note, of which a narrow terminal shows the beginning: loss, Dice, patches/s, the best."""
-        loss, rate = f"loss {step.loss:.4f}", f"{step.patches_per_second:.1f} patches/s"
+        self._recent.append(step)
+        loss, rate = f"loss {self._loss:.4f}", f"{self._patches_per_second:.1f} patches/s"
         parts = [loss, rate]
         if step.validation is not None and step.best is not None:
             measure = self._settings.select
@@ -59,9 +63,24 @@ class TrainView:
         self._done, self._last = step.step, f"step {step.step} of {step.steps}, {note}"
         self._meter.show(step.step, note)
 
+    def validating(self, done: float, total: int) -> None:
+        """That steps wait for a validation, of which `done` of `total` cases are through."""
+        number = min(int(done) + 1, total)
+        part = done - (number - 1)
+        self._meter.show(self._done, f"validating case {number} of {total}, {part:.0%}")
+
     def ended(self) -> str:
-        """How far it came and what the last step was like; to be asked when the training has ended."""
+        """How far it came and what the last steps were like; to be asked when the training has ended."""
         if self._done >= self._settings.steps:
             return self._last or f"it has its {self._settings.steps} steps already"
         why = f"nothing was better in {plural(self._settings.patience, 'validation')}"
         return f"{self._last}; {why}" if self._last else f"it ended at step {self._done}: {why}"
+
+    @property
+    def _loss(self) -> float:
+        return sum(step.loss for step in self._recent) / len(self._recent)
+
+    @property
+    def _patches_per_second(self) -> float:
+        """Patches over seconds of the steps together, which have as many patches each."""
+        return len(self._recent) / sum(1 / step.patches_per_second for step in self._recent)

@@ -15,12 +15,12 @@ from typing import Any
 
 from dmapsvc.compare.contenders import DEFAULT, check_contenders
 from dmapsvc.errors import BadFile, BadInput
-from dmapsvc.train.settings import checked_fields
+from dmapsvc.train.settings import FIELDS, checked_fields
 
 # what the comparison itself gives each run
 _OWN = ("location", "out", "loss", "scale", "seed")
 # what decides by what measure, on which cases and for how long a choice is made is no matter of choice
-_NOT_SEARCHED = (*_OWN, "steps", "select", "split", "split_seed")
+_FIXED = ("steps", "select", "split", "split_seed")
 # may change when a comparison goes on: which runs there are, and where they run, is not what they learn
 _FREE = ("contenders", "seeds", "jobs")
 _FREE_TRAIN = ("split", "threads", "device", "save_every")  # the folder keeps its split
@@ -59,11 +59,11 @@ class Config:
         _check("search_steps", steps, steps is None or _is_whole(steps, 1), "at least 1")
         for name in ("closing", "components"):
             _check(name, getattr(self, name), _is_whole(getattr(self, name), 0), "at least 0")
-        _fields(self.train, "train", _OWN)
+        _fields(self.train, "train")
         for name, values in self.search.items():
             _check(f"search {name}", values, bool(values), "at least one value")
             for value in values:
-                _fields({name: value}, "search", _NOT_SEARCHED)
+                _searched(name, value, "search")
         _check("overlap", self.overlap, _is_number(self.overlap) and 0 <= self.overlap < 1, "0 to below 1")
         tolerable = _is_number(self.tolerance) and 0 <= self.tolerance < float("inf")
         _check("tolerance", self.tolerance, tolerable, "a length of 0 or more")
@@ -110,24 +110,35 @@ def _arguments(content: Mapping[str, Any], where: str) -> dict[str, Any]:
         table = _table(content, name, where)
         _check_keys(table, keys, f"{where}: [{name}]")
         values |= table
-    values["train"] = _fields(_table(content, "train", where), f"{where}: [train]", _OWN)
+    values["train"] = _fields(_table(content, "train", where), f"{where}: [train]")
     tried = {
         name: _list(listed, f"{where}: [search] {name}")
         for name, listed in _table(content, "search", where).items()
     }
     values["search"] = {
-        name: tuple(_fields({name: value}, f"{where}: [search]", _NOT_SEARCHED)[name] for value in listed)
+        name: tuple(_searched(name, value, f"{where}: [search]") for value in listed)
         for name, listed in tried.items()
     }
     return values
 
 
-def _fields(content: Mapping[str, Any], where: str, refused: tuple[str, ...]) -> dict[str, Any]:
-    """Arguments of `TrainSettings`; raises BadInput for a `refused` one."""
+def _fields(content: Mapping[str, Any], where: str, refused: tuple[str, ...] = _OWN) -> dict[str, Any]:
+    """Arguments of `TrainSettings`; raises BadInput for those that the comparison gives its runs."""
     for name in content:
-        if name in refused:
+        if name in _OWN:
             raise BadInput(f"{where}: {name}", "the comparison itself gives that to its runs", "Leave it out")
-    return checked_fields(content, where)
+    return checked_fields(content, where, [name for name in FIELDS if name not in refused])
+
+
+def _searched(name: str, value: Any, where: str) -> Any:
+    """A value that is to be tried of a field; raises BadInput also for what all that is tried has alike."""
+    if name in _FIXED:
+        raise BadInput(
+            f"{where}: {name}",
+            "what is tried is told apart by validation, for which this has to be the same",
+            "Set it in [train]" + (", or search_steps for the search alone" if name == "steps" else ""),
+        )
+    return _fields({name: value}, where, (*_OWN, *_FIXED))[name]
 
 
 def _check_keys(content: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:

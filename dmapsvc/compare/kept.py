@@ -25,9 +25,10 @@ def keep_config(config: Config, place: Place) -> None:
 
 
 def check_config(config: Config, place: Place) -> None:
-    """Raises Conflict, naming the first difference, if the folder holds another comparison."""
+    """Raises Conflict if the folder holds another comparison, naming the first difference, or other things."""
     path = place.out / _CONFIG
     if not path.exists():
+        _check_vacant(place)
         return
     try:
         there = identity(json.loads(path.read_text()))
@@ -41,6 +42,16 @@ def check_config(config: Config, place: Place) -> None:
                 f"this one has {_told(here, name)}",
                 "Go on with the same configuration, or name another folder",
             )
+
+
+def _check_vacant(place: Place) -> None:
+    strange = sorted(path.name for path in place.out.glob("[!.]*") if path != place.split)
+    if strange:
+        raise Conflict(
+            f"{place.out}: a folder with {strange[0]}",
+            "a comparison wants a folder of its own",
+            "Name another",
+        )
 
 
 def _told(values: Mapping[str, Any], name: str) -> str:

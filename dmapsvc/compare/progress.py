@@ -27,8 +27,10 @@ class Progress:
     doing: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """'3 of 40 runs; focal/seed-0: step 120, dice/seed-0: predicting'."""
-        lines = ", ".join(f"{name.removeprefix(_RUNS)}: {doing}" for name, doing in self.doing.items())
+        """'3 of 40 runs; step 120/400 (focal/seed-0), predicted 1/4 (dice/seed-0)'; numbers first, as a
+        terminal cuts what it has no room for.
+        """
+        lines = ", ".join(f"{doing} ({name.removeprefix(_RUNS)})" for name, doing in self.doing.items())
         return f"{self.ended} of {self.runs} runs" + (f"; {lines}" if lines else "")
 
 

@@ -78,13 +78,19 @@ def _train(run: Run, tell: Callable[[News], None]) -> None:
 
     told = 0.0
 
-    def on_step(step: Step) -> None:
+    def tell_now_and_then(news: News) -> None:
         nonlocal told
         if time.monotonic() - told >= _PAUSE:
             told = time.monotonic()
-            tell(News(step=step.step, doing=f"step {step.step}/{step.steps}"))
+            tell(news)
 
-    trained = train(run.settings, on_step)
+    def on_step(step: Step) -> None:
+        tell_now_and_then(News(step=step.step, doing=f"step {step.step}/{step.steps}"))
+
+    def on_validation(done: float, total: int) -> None:
+        tell_now_and_then(News(step=0, doing=f"validated {int(done)}/{total}"))
+
+    trained = train(run.settings, on_step, on_validation=on_validation)
     Outcome(steps=trained.checkpoint("last").step, score=best_score(run.folder, run.settings.select)).write(
         run.folder
     )

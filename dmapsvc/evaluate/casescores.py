@@ -83,6 +83,10 @@ class CaseScorer:
         Raises NotFound, BadFile, BadLabels and Damaged for either side as `LabelMaps` does, GridMismatch if
         they do not lie on one grid, BadSpec for mm on a sheared one.
         """
+        if case not in self.truths:
+            raise NotFound(
+                f"case {case!r} is not in the truth", remedy="Mend its name, or leave it out with --cases"
+            )
         if case not in self.predictions:
             raise NotFound(
                 f"case {case!r} has no prediction", remedy="Predict it, or leave it out with --cases"
@@ -110,9 +114,7 @@ class CaseScorer:
         try:
             check_same_grid(truth, prediction, mask_name=names[0], image_name=names[1])
         except GridMismatch as error:
-            raise GridMismatch(
-                error.found, "both lie on one grid", "Resample the prediction onto the truth's grid, nearest"
-            ) from None
+            raise GridMismatch(error.found, "both must lie on one grid", _remedy(truth, prediction)) from None
         return truth
 
     def _spacing(self, header: Header, name: str) -> Spacing | None:
@@ -120,6 +122,17 @@ class CaseScorer:
             return None
         check_unsheared(header, name=name)
         return header.spacing
+
+
+def _remedy(truth: Header, prediction: Header) -> str:
+    """What to do about two grids that differ."""
+    resample = "Resample the prediction onto the truth's grid, nearest"
+    if truth.shape != prediction.shape:
+        return resample
+    return (
+        "If the prediction is the truth voxel for voxel, write it with the truth's affine and spacing; if its "
+        f"axes are flipped, flip them back. {resample}, only where it truly lies elsewhere"
+    )
 
 
 def _labels(array: NDArray[np.unsignedinteger[Any]]) -> frozenset[int]:

@@ -16,6 +16,7 @@ from dmapsvc.evaluate.masks import Mask, checked_spacing, cropped, diagonal
 from dmapsvc.spec import Spacing
 
 _LEAF = 32  # points a leaf: a tree here is asked once, about as many points as it holds
+_ASKED = 1 << 18  # places that are asked for at once: what else they take is small beside the tree
 _SLACK = 1 + 1e-9  # the tree's own distances are rounded otherwise than those that are returned
 
 Distances = NDArray[np.float64]
@@ -71,25 +72,34 @@ def nearest(places: Mask, others: Mask, spacing: Spacing, limit: float = math.in
     """
     at = np.flatnonzero(places)
     distances = np.where(others.reshape(-1)[at], 0.0, math.inf)
-    here = _coordinates(at[distances > 0], places.shape)
-    there = _coordinates(np.flatnonzero(others), others.shape)
-    if len(here) and len(there) and limit > 0:
-        distances[distances > 0] = _apart(here, there, np.asarray(spacing), limit)
+    apart = np.flatnonzero(distances)
+    there = np.flatnonzero(others)
+    if len(apart) and len(there) and limit > 0:
+        tree = _Tree(there, places.shape, spacing)
+        for start in range(0, len(apart), _ASKED):
+            asked = apart[start : start + _ASKED]
+            distances[asked] = tree.distances(at[asked], limit)
     return distances
 
 
-def _apart(
-    here: NDArray[np.intp], there: NDArray[np.intp], sides: NDArray[np.float64], limit: float
-) -> Distances:
-    tree = KDTree(there * sides, leafsize=_LEAF, balanced_tree=False, compact_nodes=False)
-    index = np.asarray(tree.query(here * sides, distance_upper_bound=limit * _SLACK)[1])
-    near = index < len(there)
-    steps = (here[near] - there[index[near]]).T * sides[:, None]
-    apart = np.full(len(here), math.inf)
-    apart[near] = np.sqrt((steps**2).sum(axis=0))
-    return apart
+class _Tree:
+    """The voxels of a volume of `shape` with the numbers `there`, to find the nearest of."""
 
+    def __init__(self, there: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing) -> None:
+        self._there, self._shape, self._sides = there, shape, np.asarray(spacing)
+        points = self._places(there) * self._sides
+        self._tree = KDTree(points, leafsize=_LEAF, balanced_tree=False, compact_nodes=False)
 
-def _coordinates(at: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """(n, 3) of the voxels with these numbers."""
-    return np.stack(np.unravel_index(at, shape), axis=-1)
+    def distances(self, at: NDArray[np.intp], limit: float) -> Distances:
+        """From each of the voxels with the numbers `at`; inf beyond `limit`."""
+        here = self._places(at)
+        index = np.asarray(self._tree.query(here * self._sides, distance_upper_bound=limit * _SLACK)[1])
+        near = index < len(self._there)
+        steps = (here[near] - self._places(self._there[index[near]])).T * self._sides[:, None]
+        found = np.full(len(at), math.inf)
+        found[near] = np.sqrt((steps**2).sum(axis=0))
+        return found
+
+    def _places(self, at: NDArray[np.intp]) -> NDArray[np.intp]:
+        """(n, 3) of the voxels with these numbers."""
+        return np.stack(np.unravel_index(at, self._shape), axis=-1)

@@ -6,7 +6,7 @@ How one case is scored is in `casescores.py`, how the list is kept in `scores.py
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dmapsvc.evaluate.masks import checked_tolerance
 from dmapsvc.evaluate.measures import Measures, measure
 from dmapsvc.evaluate.processes import call_each
 from dmapsvc.evaluate.scores import Score
+from dmapsvc.listing import first_few
 from dmapsvc.settings import load_settings
 from dmapsvc.spec import MapSpec, Units
 
@@ -31,13 +32,16 @@ class Evaluation:
     """How an evaluation ended.
 
     `scores`: by case, then by label; each case that did not fail has every label. `failed`: the others, by
-    name. `without_truth`: predictions that nothing was compared with. `unscored`: labels that some prediction
-    has and no truth.
+    name. `without_truth`: predictions that nothing was compared with. `truth_labels`, `predicted_labels`:
+    those that some scored case has on either side; `unscored`: of the predicted, those that were neither
+    asked for nor are in any truth.
     """
 
     scores: tuple[Score, ...]
     failed: tuple[CaseFailed, ...]
     without_truth: tuple[str, ...]
+    truth_labels: tuple[int, ...]
+    predicted_labels: tuple[int, ...]
     unscored: tuple[int, ...]
 
 
@@ -67,8 +71,8 @@ def evaluate(
     memory budget (`DMAPSVC_MEMORY_BUDGET`) does not hold so many of the largest. `on_case` is called with how
     many are done, of how many, and which was the last.
 
-    Raises what `open_label_maps` raises; NotFound where no case is; BadInput for labels that cannot be,
-    units that are none, a tolerance below 0, and jobs below 1.
+    Raises what `open_label_maps` raises; NotFound where no case is; BadInput for labels that cannot be, or
+    are on neither side of any case, units that are none, a tolerance below 0, and jobs below 1.
     """
     chosen = MapSpec(labels=None if labels is None else tuple(labels), units=units).labels
     if jobs is not None and jobs < 1:
@@ -84,14 +88,17 @@ def evaluate(
         on_case(len(ended), len(wanted), result.case)
     scored = sorted((one for one in ended if isinstance(one, CaseScores)), key=lambda one: one.case)
     there = sorted({label for one in scored for label in one.truth})
+    found = sorted({label for one in scored for label in one.predicted})
+    if scored:
+        _check_there(chosen or (), {*there, *found})
     called = {**predicted.names, **truths.names, **(names or {})}
     return Evaluation(
         scores=_scores(scored, known or there, called, tolerance),
         failed=tuple(sorted((one for one in ended if isinstance(one, CaseFailed)), key=lambda one: one.case)),
         without_truth=tuple(sorted(set(predicted.cases()) - set(truths.cases()))),
-        unscored=tuple(
-            sorted({label for one in scored for label in one.predicted} - {*there, *(known or ())})
-        ),
+        truth_labels=tuple(there),
+        predicted_labels=tuple(found),
+        unscored=tuple(label for label in found if label not in {*there, *(known or ())}),
     )
 
 
@@ -105,6 +112,19 @@ def _cases(truths: LabelMaps, predictions: str | Path, cases: Sequence[str] | No
             "no case to score", "the truth has none" if cases is None else "an empty list of cases"
         )
     return wanted
+
+
+def _check_there(asked: Sequence[int], there: Collection[int]) -> None:
+    """Raises BadInput for labels that are asked for and not `there`: every case would have predicted them
+    rightly.
+    """
+    absent = [label for label in asked if label not in there]
+    if absent:
+        raise BadInput(
+            f"label {first_few(absent)}: in no case, neither of the truth nor of the predictions",
+            f"there are {first_few(sorted(there), 20)}" if there else "there are no labels at all",
+            "Ask for labels that are there",
+        )
 
 
 def _jobs(scorer: CaseScorer, cases: Sequence[str]) -> int:

@@ -54,7 +54,7 @@ def check_pair(truth: Mask, prediction: Mask) -> None:
     if truth.shape != prediction.shape:
         raise GridMismatch(
             f"the truth has {truth.shape} voxels, the prediction {prediction.shape}",
-            "both lie on one grid",
+            "both must lie on one grid",
             "Resample the prediction to the truth's grid, nearest",
         )
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, get_args, get_type_hints
 
-from dmapsvc.errors import BadFile, BadInput
+from dmapsvc.errors import BadFile, BadInput, DmapsvcError
 from dmapsvc.evaluate.measures import Measures
 from dmapsvc.spec import Units
-from dmapsvc.whole import write_text
+from dmapsvc.whole import FULL, write_text
 
 _MEASURES = get_type_hints(Measures)
 _KINDS: dict[str, type] = {
@@ -33,6 +33,7 @@ COLUMNS = tuple(_KINDS)
 """The columns of the file, in their order."""
 
 _REMEDY = "Evaluate again, or name another file"
+_PLACE = ("wanted a place for the scores", "Name another")
 _WANTED = ("wanted a file that `dmapsvc evaluate` wrote", _REMEDY)
 
 
@@ -63,7 +64,7 @@ class Score(Measures):
 def write_scores(path: Path, scores: Iterable[Score]) -> None:
     """Write the file, whole or not at all: a row a score, in their order, numbers to the last bit.
 
-    Raises BadInput where it cannot be written.
+    Raises BadInput where it cannot be written, DmapsvcError where the disk is full.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -73,7 +74,24 @@ def write_scores(path: Path, scores: Iterable[Score]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text.getvalue())
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}", "wanted a place for the scores", "Name another") from None
+        if error.errno in FULL:
+            raise DmapsvcError(
+                f"{path}: {error.strerror}", remedy="Make room, or name another place"
+            ) from None
+        raise BadInput(f"{path}: {error.strerror}", *_PLACE) from None
+
+
+def remove_scores(path: Path) -> bool:
+    """Remove the file, whose scores no longer hold; whether there was one. Raises BadInput where it cannot
+    be removed.
+    """
+    try:
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}", *_PLACE) from None
+    return True
 
 
 def read_scores(path: Path) -> list[Score]:

@@ -142,7 +142,7 @@ def run_case(
         )
     return CaseOutcome(
         record=record,
-        notes=mask_notes(volume.header, phi),
+        notes=mask_notes(volume.header, volume.array, phi),
         seconds=stages.seconds,
         backend=phi.backend,
     )

@@ -6,8 +6,10 @@ One short sentence each. What is refused is an error of volumes or maps, not a n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dmapsvc.quantised import QuantisedMap
 from dmapsvc.volumes import Header
@@ -16,9 +18,11 @@ _SHOWN = 8  # labels a note lists by value; a whole-body mask can have dozens of
 _OBLIQUE = 1e-3  # direction cosine off the nearest axis, above which a frame is called oblique
 
 
-def mask_notes(header: Header, phi: QuantisedMap) -> tuple[str, ...]:
-    """What a user may not expect of this mask and its map, a sentence each; empty for an ordinary one."""
-    return (*_region_notes(phi), *_grid_notes(header), *phi.notes)
+def mask_notes(header: Header, labels: NDArray[Any], phi: QuantisedMap) -> tuple[str, ...]:
+    """What a user may not expect of this mask, `labels`, and its map, a sentence each; empty for an ordinary
+    one.
+    """
+    return (*_region_notes(labels, phi), *_grid_notes(header), *phi.notes)
 
 
 def image_notes(published: bool) -> tuple[str, ...]:
@@ -28,9 +32,11 @@ def image_notes(published: bool) -> tuple[str, ...]:
     return ("The image came before its mask: it is kept, and joins the case when the mask is published.",)
 
 
-def _region_notes(phi: QuantisedMap) -> Iterator[str]:
+def _region_notes(labels: NDArray[Any], phi: QuantisedMap) -> Iterator[str]:
     if phi.absent:
-        yield f"{_labels(phi.absent)} {_is(phi.absent)} not in the mask."
+        there = any(region.value for region in phi.regions)
+        instead = "" if there else f", which has {_other(labels)}"
+        yield f"{_labels(phi.absent)} {_is(phi.absent)} not in the mask{instead}."
     whole = next((region for region in phi.regions if region.degenerate), None)
     if whole is not None:
         what = "background" if whole.value == 0 else f"label {whole.value}"
@@ -66,13 +72,21 @@ def _is_oblique(header: Header) -> bool:
     return bool(np.any(np.sort(cosines, axis=0)[:2] > _OBLIQUE))
 
 
+def _other(labels: NDArray[Any]) -> str:
+    """The labels that a mask has, in words."""
+    values = [int(value) for value in np.unique(labels) if value]
+    return _listed(values) if values else "none at all"
+
+
 def _labels(values: Sequence[int]) -> str:
+    return f"{'Label' if len(values) == 1 else 'Labels'} {_listed(values)}"
+
+
+def _listed(values: Sequence[int]) -> str:
     shown = [str(value) for value in values[:_SHOWN]]
     if len(values) > _SHOWN:
         shown.append(f"{len(values) - _SHOWN} more")
-    if len(shown) == 1:
-        return f"Label {shown[0]}"
-    return f"Labels {', '.join(shown[:-1])} and {shown[-1]}"
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _is(values: Sequence[int]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dmapsvc.report.comparison import Comparison, Floats
 from dmapsvc.report.metrics import B_DSC, G_DSC, PANELS, Metric
@@ -16,6 +17,12 @@ _ROW = 0.27  # inches a contender
 _MARGIN = 0.85  # inches of a panel's title and axis
 _COLUMNS = 3
 _GOLDEN = 0.618034
+_FEWEST = 5  # subjects that make a box: of fewer, the points say all there is
+
+
+def is_boxed(comparison: Comparison) -> bool:
+    """Whether there are subjects enough for boxes; of fewer there are points alone."""
+    return len(comparison.subjects) >= _FEWEST
 
 
 def box_figure(comparison: Comparison, theme: Theme) -> Figure:
@@ -61,16 +68,20 @@ def _figure(
 def _draw(axes: Axes, comparison: Comparison, theme: Theme, metric: Metric, label: int | None) -> None:
     for row, contender in enumerate(comparison.contenders):
         values = contender.subject_means(metric, label) * metric.factor
-        _draw_box(axes, theme, values, row, theme.colour(comparison, contender))
+        colour = theme.colour(comparison, contender)
+        if is_boxed(comparison):
+            _draw_box(axes, values, row, colour)
+        _draw_points(axes, theme, values, row, colour)
     names = [contender.name for contender in comparison.contenders]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     unit = comparison.unit_of(metric)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))  # more would touch one another
     axes.set_xlabel(f"{comparison.title_of(metric)} ({unit}) {metric.arrow}", color=theme.muted)
     plain_axes(axes)
 
 
-def _draw_box(axes: Axes, theme: Theme, values: Floats, row: int, colour: str) -> None:
+def _draw_box(axes: Axes, values: Floats, row: int, colour: str) -> None:
     axes.boxplot(
         values,
         positions=[row],
@@ -84,5 +95,16 @@ def _draw_box(axes: Axes, theme: Theme, values: Floats, row: int, colour: str) -
         capprops={"linewidth": 0},
         manage_ticks=False,
     )
-    spread = ((np.arange(values.size) * _GOLDEN) % 1.0 - 0.5) * 0.36  # so that equal points lie apart
-    axes.scatter(values, row + spread, s=9, color=colour, edgecolors=theme.paper, linewidths=0.5, zorder=3)
+
+
+def _draw_points(axes: Axes, theme: Theme, values: Floats, row: int, colour: str) -> None:
+    spread = ((np.arange(values.size) * _GOLDEN) % 1.0) * 0.36  # so that equal points lie apart
+    axes.scatter(
+        values,
+        row + spread - spread.mean(),
+        s=9 if values.size >= _FEWEST else 20,
+        color=colour,
+        edgecolors=theme.paper,
+        linewidths=0.5,
+        zorder=3,
+    )

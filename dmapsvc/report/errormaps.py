@@ -26,7 +26,7 @@ from dmapsvc.report.comparison import Comparison, Contender, Floats, Run
 from dmapsvc.report.folder import PREDICTIONS
 from dmapsvc.report.metrics import B_DSC
 from dmapsvc.report.plots import WIDTH, Theme
-from dmapsvc.report.surfaces import Look, look, sides
+from dmapsvc.report.surfaces import Look, Surface, sides
 from dmapsvc.spec import Spacing
 from dmapsvc.volumes import Volume, check_same_grid
 
@@ -80,7 +80,8 @@ def error_maps(comparison: Comparison, truth: str | Path) -> ErrorMaps | None:
     values = tuple(label.value for label in comparison.labels)
     subject, volume = _middle_subject(comparison, truths, found, values)
     lengths = volume.header.spacing or (1.0, 1.0, 1.0)
-    looks = tuple(look(volume.array, values, lengths, side) for side in sides(volume.header.affine))
+    surface = Surface(volume.array, values, lengths)
+    looks = tuple(surface.look(side) for side in sides(volume.header.affine))
     places = _Places(volume, values, lengths if comparison.unit == "mm" else (1.0, 1.0, 1.0), looks)
     maps = []
     for contender in comparison.contenders:
@@ -107,7 +108,7 @@ def error_figure(comparison: Comparison, maps: ErrorMaps, theme: Theme) -> Figur
             _draw(axes, seen, colours(scale(values)))
         chosen = next(c for c in comparison.contenders if c.name == found.contender)
         cell.suptitle(
-            f"{found.contender}  mean {found.mean:.2f} {maps.unit}",
+            f"{found.contender}   mean {found.mean:.2f} {maps.unit}, truth → prediction",
             x=0.02,
             ha="left",
             fontsize=10,
@@ -116,7 +117,7 @@ def error_figure(comparison: Comparison, maps: ErrorMaps, theme: Theme) -> Figur
         )
     bar = figure.add_subfigure(grid[-1, :], facecolor="none").add_axes((0.25, 0.68, 0.5, 0.2))
     figure.colorbar(ScalarMappable(scale, colours), cax=bar, orientation="horizontal", extend="max")
-    bar.set_xlabel(f"distance from the truth's surface to the prediction's ({maps.unit})")
+    bar.set_xlabel(f"truth → prediction: distance from the truth's surface to the prediction's ({maps.unit})")
     bar.spines[:].set_visible(False)
     return figure
 

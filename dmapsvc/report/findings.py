@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmapsvc.report.comparison import Comparison
+from dmapsvc.report.comparison import Comparison, Contender
 from dmapsvc.report.differences import Difference, Family
+from dmapsvc.report.metrics import Metric
 from dmapsvc.report.statistics import FEWEST, LEVEL, smallest_p
 from dmapsvc.report.tables import deviation, number
 
@@ -61,16 +62,24 @@ def _best(comparison: Comparison, family: Family) -> str:
     metric = family.metric
     means = [metric.better(float(c.subject_means(metric).mean())) for c in comparison.contenders]
     best = comparison.contenders[means.index(max(means))]
-    values = best.subject_means(metric)
-    spread = deviation(values)
     word = "Lowest" if metric.distance else "Highest"
     if len(means) == 1:
         word = "Mean"
-    return (
-        f"{word} {comparison.title_of(metric)}: {best.name}, {number(float(values.mean()), metric.factor)}"
-        + ("" if spread is None else f" ± {number(spread, metric.factor)}")
-        + f" {comparison.unit_of(metric)} (mean ± SD over {len(comparison.subjects)} subjects)."
-    )
+    mean = number(float(best.subject_means(metric).mean()), metric.factor)
+    unit = comparison.unit_of(metric)
+    spread = _spread(comparison, best, metric)
+    return f"{word} {comparison.title_of(metric)}: {best.name}, {mean} {unit}{spread}."
+
+
+def _spread(comparison: Comparison, contender: Contender, metric: Metric) -> str:
+    """Both standard deviations, as far as there are: either alone looks surer than the number is."""
+    subjects, runs = contender.subject_means(metric), contender.run_means(metric)
+    parts = [
+        f"over {values.size} {name} {number(spread, metric.factor)}"
+        for values, name in ((subjects, "subjects"), (runs, "runs"))
+        if (spread := deviation(values)) is not None
+    ]
+    return f" (SD {', '.join(parts)})" if parts else ""
 
 
 def _against(comparison: Comparison, family: Family, reference: str) -> list[str]:

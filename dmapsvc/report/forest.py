@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +20,33 @@ _MARGIN = 1.4
 _GAP = 0.7  # rows between two references
 
 
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """Which marks there are to draw, and so to explain: few subjects have no interval, one run no error.
+
+    `shown`, `not_shown`: points of differences that are significant and that are not; `runs`: the thin lines;
+    `detectable`: the grey bars.
+    """
+
+    shown: bool
+    not_shown: bool
+    interval: bool
+    runs: bool
+    detectable: bool
+
+    @classmethod
+    def of(cls, families: Sequence[Family]) -> Marks:
+        """Those of all panels together."""
+        found = [difference for family in families for difference in family.differences]
+        return cls(
+            shown=any(one.significant for one in found),
+            not_shown=not all(one.significant for one in found),
+            interval=any(one.test.interval is not None for one in found),
+            runs=any(one.runs_error is not None for one in found),
+            detectable=any(one.detectable is not None for one in found),
+        )
+
+
 def forest_figure(comparison: Comparison, families: list[Family], theme: Theme) -> Figure:
     """A panel a family, side by side, a row a pair; right of 0 the reference is better."""
     rows = _rows(families[0])
@@ -26,7 +56,9 @@ def forest_figure(comparison: Comparison, families: list[Family], theme: Theme) 
         for row, difference in zip(rows, family.differences, strict=True):
             _draw(axes, comparison, theme, family, difference, row)
         _name(axes, comparison, theme, family, rows)
-    figure.legend(handles=_legend(theme), loc="outside lower center", ncols=3, fontsize=8.5)
+    figure.legend(
+        handles=_legend(theme, Marks.of(families)), loc="outside lower center", ncols=3, fontsize=8.5
+    )
     return figure
 
 
@@ -67,14 +99,20 @@ def _name(axes: Axes, comparison: Comparison, theme: Theme, family: Family, rows
     plain_axes(axes)
 
 
-def _legend(theme: Theme) -> list[Line2D | Patch]:
-    marks = [
-        Line2D([], [], marker="o", color="none", markeredgecolor=theme.ink, markerfacecolor=face, label=text)
-        for face, text in ((theme.ink, "corrected p < 0.05"), (theme.paper, "p ≥ 0.05: no difference shown"))
+def _legend(theme: Theme, marks: Marks) -> list[Line2D | Patch]:
+    def point(face: str, text: str) -> Line2D:
+        return Line2D(
+            [], [], marker="o", color="none", markeredgecolor=theme.ink, markerfacecolor=face, label=text
+        )
+
+    def line(width: float, text: str) -> Line2D:
+        return Line2D([], [], color=theme.ink, linewidth=width, label=text)
+
+    everything: list[tuple[bool, Line2D | Patch]] = [
+        (marks.shown, point(theme.ink, "corrected p < 0.05")),
+        (marks.not_shown, point(theme.paper, "corrected p ≥ 0.05: no difference shown")),
+        (marks.interval, line(3, "95 % interval over subjects")),
+        (marks.runs, line(0.9, "± 2 standard errors of the choice of runs")),
+        (marks.detectable, Patch(color=theme.hair, label="too small for this design to find (80 % power)")),
     ]
-    return [
-        *marks,
-        Line2D([], [], color=theme.ink, linewidth=3, label="95 % interval over subjects"),
-        Line2D([], [], color=theme.ink, linewidth=0.9, label="± 2 standard errors of the choice of runs"),
-        Patch(color=theme.hair, label="too small for this design to find (80 % power)"),
-    ]
+    return [mark for drawn, mark in everything if drawn]

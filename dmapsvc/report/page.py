@@ -29,12 +29,14 @@ from dmapsvc.report.statistics import FEWEST, LEVEL
 class Contents:
     """What a page shows.
 
-    `families`: the tests, the mean over labels first for each metric; `figures` by name; `findings`: what the
-    tests say; `limits`: sentences about what they cannot.
+    `families`: the tests, the mean over labels first for each metric; `drawn`: those in the figure of the
+    differences; `figures` by name; `findings`: what the tests say; `limits`: sentences about what they
+    cannot.
     """
 
     comparison: Comparison
     families: Sequence[Family]
+    drawn: Sequence[Family]
     figures: Mapping[str, Drawn]
     error_maps: ErrorMaps | None
     curves: Sequence[str]
@@ -66,7 +68,7 @@ def page(contents: Contents) -> str:
         fewest=FEWEST,
         level=LEVEL,
         boxed=boxplots.is_boxed(contents.comparison),
-        marks=forest.marks([found for found in contents.families if found.label is None][:2]),
+        marks=forest.Marks.of(contents.drawn),
         learning=LEARNING,
         generator=GENERATOR,
         version=__version__,

@@ -44,7 +44,7 @@ _WANTED = "wanted a folder for the report"
 
 
 def check_folder(out: Path) -> None:
-    """Raises Conflict if `out` holds anything but a report, BadInput if it cannot be a folder or be written."""
+    """Raises Conflict if `out` holds anything but a report, BadInput if it cannot be made or written."""
     there = next(path for path in (out, *out.parents) if os.path.lexists(path))
     if not there.is_dir():
         raise BadInput(f"{there}: is a file", _WANTED, "Name another place")
@@ -53,7 +53,7 @@ def check_folder(out: Path) -> None:
             pass
         foreign = there == out and any(out.iterdir()) and not _is_report(out)
     except OSError as error:
-        raise _unwritable(there, error) from None
+        raise _unwritable(there, error) from None  # not the name of the file that was tried
     if foreign:
         raise Conflict(
             f"{out}: holds other things than a report",
@@ -78,7 +78,7 @@ def write_folder(
         for name, rows in tables.items():
             _write_table(out / _TABLES / f"{name}.csv", list(rows))
     except OSError as error:
-        raise _unwritable(out, error) from None
+        raise _unwritable(error.filename or out, error) from None
 
 
 def _is_report(folder: Path) -> bool:
@@ -110,5 +110,5 @@ def _write_table(path: Path, rows: list[Row]) -> None:
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _unwritable(path: Path, error: OSError) -> BadInput:
-    return BadInput(f"{error.filename or path}: {error.strerror}", _WANTED, "Name another place")
+def _unwritable(path: str | Path, error: OSError) -> BadInput:
+    return BadInput(f"{path}: cannot be written: {error.strerror}", _WANTED, "Name another place")

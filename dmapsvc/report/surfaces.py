@@ -21,6 +21,7 @@ Direction = tuple[float, float, float]
 _PIXELS = 260  # along the longer side of a picture
 _STEP = 2  # pixels between two samples of a ray; the surface lies between two by interpolation
 _SMOOTH = 0.8  # voxels, standard deviation: takes the steps off, leaves the shape
+_REACH = 4  # voxels that smoothing carries a mask at most: SciPy's filter ends after four deviations
 _LIGHT = np.array((0.75, 0.5, -0.43))  # towards the light: against the ray, upwards, to the left
 _AROUND = 1  # voxel of nothing around the volume: what its edge cuts ends there, and a slice is thick
 _AMBIENT = 0.42
@@ -80,37 +81,78 @@ def sides(affine: NDArray[np.floating[Any]] | None) -> list[Side]:
     ]
 
 
-def look(labels: NDArray[Any], values: tuple[int, ...], spacing: Spacing, side: Side) -> Look:
-    """The surface of the labels `values` of `labels` (z, y, x), voxels of `spacing` mm, from one side."""
-    field = _field(labels, values)
-    frame = _frame(side)
-    steps, low, pixel = _grid(field, spacing, frame)
-    to_voxels = frame.T / np.array(spacing)[:, None]
-    scale = np.array((_STEP * pixel, pixel, pixel))
-    rays = ndimage.affine_transform(
-        field, to_voxels * scale, to_voxels @ low, output_shape=steps, order=1, output=np.float32
-    )
-    seen, depth = _first(rays)
-    rows, columns = np.nonzero(seen)
-    places = np.stack([depth[seen], rows, columns]) * scale[:, None] + low[:, None]
-    points = (to_voxels @ places).T
-    shade = np.zeros(seen.shape)
-    shade[seen] = _shade(field, points, spacing, frame)
-    return Look(name=side.name, seen=seen, shade=shade, points=points - _AROUND)
+class Surface:
+    """The surface of the labels `values` of `labels` (z, y, x), voxels of `spacing` mm, to be looked at.
 
-
-def _field(labels: NDArray[Any], values: tuple[int, ...]) -> NDArray[np.float32]:
-    """How much of each place is inside: each mask smoothed by itself, so that neighbours do not melt.
-
-    (z, y, x) with _AROUND more on every side.
-    What is highest in a mask is 1, or smoothing would hide a label of a few voxels.
+    What every look needs is made once, of the part of the volume that holds the labels.
     """
-    field = np.zeros(labels.shape, dtype=np.float32)
+
+    def __init__(self, labels: NDArray[Any], values: tuple[int, ...], spacing: Spacing) -> None:
+        self._spacing = spacing
+        self._field, self._begin = _field(labels, values)
+        self._smooth = ndimage.gaussian_filter(self._field, _SMOOTH, mode="nearest")  # once more, to shade
+
+    def look(self, side: Side) -> Look:
+        """What is seen of it from one side."""
+        frame = _frame(side)
+        steps, low, pixel = _grid(self._field, self._spacing, frame)
+        to_voxels = frame.T / np.array(self._spacing)[:, None]
+        scale = np.array((_STEP * pixel, pixel, pixel))
+        rays = ndimage.affine_transform(
+            self._field, to_voxels * scale, to_voxels @ low, output_shape=steps, order=1, output=np.float32
+        )
+        seen, depth = _first(rays)
+        rows, columns = np.nonzero(seen)
+        places = np.stack([depth[seen], rows, columns]) * scale[:, None] + low[:, None]
+        points = (to_voxels @ places).T
+        shade = np.zeros(seen.shape)
+        shade[seen] = self._shade(points, frame)
+        return Look(name=side.name, seen=seen, shade=shade, points=points + self._begin)
+
+    def _shade(self, points: Floats, frame: Floats) -> Floats:
+        """Lambert's shading of `points`, in voxels of the field, from its gradient."""
+        outward = -np.stack([self._slope(points, axis) for axis in range(3)])
+        outward /= np.maximum(np.linalg.norm(outward, axis=0), 1e-9)
+        against, down, right = frame @ outward
+        facing = _LIGHT @ np.stack([-against, -down, right]) / np.linalg.norm(_LIGHT)
+        return np.asarray(_AMBIENT + (1 - _AMBIENT) * np.clip(facing, 0, 1))
+
+    def _slope(self, points: Floats, axis: int) -> Floats:
+        """The smoothed field's central difference along `axis`, per mm."""
+        step = np.eye(3)[axis]
+        before, after = (
+            ndimage.map_coordinates(self._smooth, (points + way * step).T, order=1, mode="nearest")
+            for way in (-1, 1)
+        )
+        return np.asarray((after - before) / (2 * self._spacing[axis]), dtype=np.float64)
+
+
+def _field(labels: NDArray[Any], values: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """How much of each place is inside, (z, y, x), and which voxel of `labels` its first one is.
+
+    Each mask is smoothed by itself, so that neighbours do not melt, and what is highest in it is 1, or
+    smoothing would hide a label of a few voxels. Of the volume there is what the labels fill and smoothing
+    reaches, with _AROUND more on every side.
+    """
+    part = _filled(np.isin(labels, values))
+    field = np.zeros(labels[part].shape, dtype=np.float32)
     for value in values:
-        smooth = ndimage.gaussian_filter((labels == value).astype(np.float32), _SMOOTH, mode="nearest")
+        mask = labels[part] == value
+        smooth = ndimage.gaussian_filter(mask.astype(np.float32), _SMOOTH, mode="nearest")
         smooth /= smooth.max() or 1.0
         np.maximum(field, smooth, out=field)
-    return np.pad(field, _AROUND)
+    return np.pad(field, _AROUND), np.array([side.start for side in part]) - _AROUND
+
+
+def _filled(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The part of the volume that `mask` fills and smoothing reaches; all of it if it fills none."""
+    filled = ndimage.find_objects(mask.view(np.uint8))
+    if not filled:
+        return tuple(slice(0, length) for length in mask.shape)
+    return tuple(
+        slice(max(side.start - _REACH, 0), min(side.stop + _REACH, length))
+        for side, length in zip(filled[0], mask.shape, strict=True)
+    )
 
 
 def _grid(
@@ -133,19 +175,6 @@ def _first(rays: NDArray[np.float32]) -> tuple[NDArray[np.bool_], Floats]:
     before = np.take_along_axis(rays, np.maximum(first - 1, 0)[None], axis=0)[0]
     back = np.where(first > 0, (here - 0.5) / np.maximum(here - before, 1e-6), 0.0)
     return np.asarray(inside.any(axis=0)), np.asarray(first - back, dtype=np.float64)
-
-
-def _shade(field: NDArray[np.float32], points: Floats, spacing: Spacing, frame: Floats) -> Floats:
-    """Lambert's shading, from the gradient of the field, smoothed once more."""
-    smooth = ndimage.gaussian_filter(field, _SMOOTH, mode="nearest")
-    slopes = [np.gradient(smooth, length, axis=axis) for axis, length in enumerate(spacing)]
-    outward = -np.stack(
-        [ndimage.map_coordinates(slope, points.T, order=1, mode="nearest") for slope in slopes]
-    )
-    outward /= np.maximum(np.linalg.norm(outward, axis=0), 1e-9)
-    against, down, right = frame @ outward
-    facing = _LIGHT @ np.stack([-against, -down, right]) / np.linalg.norm(_LIGHT)
-    return np.asarray(_AMBIENT + (1 - _AMBIENT) * np.clip(facing, 0, 1))
 
 
 def _frame(side: Side) -> Floats:

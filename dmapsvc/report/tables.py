@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from dmapsvc.region import Scale
 from dmapsvc.report.comparison import Comparison, Contender, Floats
 from dmapsvc.report.differences import Difference, Family
 from dmapsvc.report.metrics import METRICS, MINUS, Metric
@@ -14,6 +15,8 @@ from dmapsvc.report.paper import NUMBERS
 _NONE = "\N{EN DASH}"  # where there is no number
 
 _PLACES = ("location", "out", "split")  # settings that say where, not what
+_SCALES = get_args(Scale)
+_PENALTY = "penalty"  # what the names of the losses with Φ in them begin with
 
 Row = dict[str, object]
 
@@ -117,13 +120,13 @@ def difference_rows(comparison: Comparison, families: Iterable[Family]) -> Itera
 def settings_table(comparison: Comparison) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Settings that all runs share, and by contender those that differ; a contender's values are joined.
 
-    Places on somebody's machine are left out.
+    Places on somebody's machine are left out, and how Φ is scaled where the loss has no Φ.
     """
     joined = {
-        contender.name: _joined([run.settings for run in contender.runs])
+        contender.name: _joined([_told(run.settings) for run in contender.runs])
         for contender in comparison.contenders
     }
-    names = dict.fromkeys(name for settings in joined.values() for name in settings if name not in _PLACES)
+    names = dict.fromkeys(name for settings in joined.values() for name in settings)
     shared = {
         name: values.pop()
         for name in names
@@ -158,6 +161,14 @@ def _numbers(found: Difference, metric: Metric) -> Row:
 
 def _scaled(value: float | None, metric: Metric) -> object:
     return "" if value is None else round(value * metric.factor, 6)
+
+
+def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say what was done."""
+    left_out = set(_PLACES)
+    if settings.get("scale") in _SCALES and not str(settings.get("loss", _PENALTY)).startswith(_PENALTY):
+        left_out.add("scale")
+    return {name: value for name, value in settings.items() if name not in left_out}
 
 
 def _joined(settings: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -49,6 +49,7 @@ def write_report(
     contents = Contents(
         comparison=comparison,
         families=[found for found in families if found.label is None or found.metric in _FIRST],
+        drawn=main,
         figures=figures,
         error_maps=maps,
         curves=curves.drawable(comparison),

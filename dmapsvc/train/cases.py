@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmapsvc.errors import NotFound
+from dmapsvc.listing import first_few
 from dmapsvc.loader.classes import Classes, check_classes, dataset_classes
 from dmapsvc.loader.remote.together import READERS, together
 from dmapsvc.loader.source import CaseSource
 from dmapsvc.store import CaseRecord
 from dmapsvc.train.settings import TrainSettings
 from dmapsvc.train.split import Split, chosen_split
-
-_NAMED = 5  # cases in an error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +51,8 @@ def _check_images(records: Mapping[str, CaseRecord], dataset: str) -> None:
     without = sorted(name for name, record in records.items() if record.image is None)
     if not without:
         return
-    first = ", ".join(without[:_NAMED])
-    more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
     raise NotFound(
-        f"{dataset}: {len(without)} of {len(records)} cases have no image: {first}{more}",
+        f"{dataset}: {len(without)} of {len(records)} cases have no image: {first_few(without)}",
         "training needs one of each",
         "Add them with `dmapsvc precompute --images` or `dmapsvc submit --images`, "
         "or give a split of the other cases",

@@ -17,10 +17,12 @@ _log = logging.getLogger(__name__)
 def alone_in(folder: Path, *, what: str, file: str = ".lock", wait: bool = False) -> Iterator[None]:
     """Inside, no other process is inside for `file` of `folder`, which is made. `what`: 'comparison', say.
 
-    The kernel gives the lock back, however the process ends. On a disk without locks a warning is logged, and
-    nobody is kept out. Raises Conflict if another process is inside, unless it is to `wait`; BadInput if the
+    The kernel gives the lock back, however the process ends. A folder that was made, and in which nothing was
+    written when an error came, goes again. On a disk without locks a warning is logged, and nobody is kept
+    out. Raises Conflict if another process is inside, unless it is to `wait`; BadInput if the
     folder cannot be written.
     """
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = (folder / file).open("a")
@@ -37,4 +39,10 @@ def alone_in(folder: Path, *, what: str, file: str = ".lock", wait: bool = False
             _log.warning(
                 "%s cannot be locked (%s): take care that one %s is at work there", folder, error, what
             )
-        yield
+        try:
+            yield
+        except BaseException:
+            if made and [path.name for path in folder.iterdir()] == [file]:
+                (folder / file).unlink()
+                folder.rmdir()
+            raise

@@ -27,13 +27,17 @@ def train(
     settings: TrainSettings,
     on_step: Callable[[Step], None] = lambda step: None,
     on_start: Callable[[Start], None] = lambda start: None,
+    on_validation: Callable[[float, int], None] = lambda done, total: None,
 ) -> RunFolder:
     """Train until `settings.steps`, call `on_start` once it is open and `on_step` after each step, return the
     run folder, `settings.out`.
 
-    After every `validate_every` steps (and at the end of a training that is shorter) the cases kept for
-    validation are segmented; a training ends before `steps` after `patience` validations without improvement.
-    A dataset of which none are kept for validation is trained on without.
+    `on_validation` is called while a validation goes on, with how many cases are through, a part of the one
+    under way counted too, and of how many; in each process of several, of its own.
+
+    After every `validate_every` steps (and at the end of a cosine, and of a training that is shorter) the
+    cases kept for validation are segmented; a training ends before `steps` after `patience` validations
+    without improvement. A dataset of which none are kept for validation is trained on without.
 
     The last checkpoint is written every `save_every` steps, after a validation that was the best, at the end,
     and when something ends the training early: Ctrl-C (KeyboardInterrupt goes on to the caller once it is
@@ -47,12 +51,11 @@ def train(
 
     Raises what `PatchLoader` and `choose_cases` raise; BadInput if `out` cannot be written, BadFile if its
     last checkpoint is something else, Conflict if it is one of another training, or if another process
-    trains there; Diverged if the loss is no longer finite; DeviceFailed for CUDA where there is none, or too
-    little memory on it; TooLarge for too little memory without it; DmapsvcError if another process of the
-    training ended.
+    trains there; Diverged if the loss is no longer finite; BadInput for CUDA where there is none, DeviceFailed
+    for too little memory on it, TooLarge without it; DmapsvcError if another process of the training ended.
     """
     with _told(), process_group(settings.device) as group, _own_random_numbers(group.device):
-        _run(settings, group, on_step, on_start)
+        _run(settings, group, on_step, on_start, on_validation)
     return RunFolder(settings.out)
 
 
@@ -61,13 +64,14 @@ def _run(
     group: Group,
     on_step: Callable[[Step], None],
     on_start: Callable[[Start], None],
+    on_validation: Callable[[float, int], None],
 ) -> None:
     """All of it; what it holds of the group is let go of at the end, before the group itself is."""
     with RunFolder(settings.out).alone() if group.leads else nullcontext():
         run = Run(settings, group)
         try:
             on_start(run.start)
-            run.to_the_end(on_step)
+            run.to_the_end(on_step, on_validation)
         finally:
             run.save()
 

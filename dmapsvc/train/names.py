@@ -52,11 +52,12 @@ def check_network(name: str) -> NetworkName:
 def check_patch(name: NetworkName, patch: Sequence[int]) -> None:
     """Raises BadInput unless network `name` can learn from patches of these sides, (z, y, x) in voxels."""
     divisor = DIVISORS[check_network(name)]
-    if len(patch) != 3 or any(side < 1 or side % divisor for side in patch):
-        raise BadInput(
-            f"patch {tuple(patch)}", f"{name} wants three sides, multiples of {divisor}", "Try (64, 64, 64)"
-        )
-    if name in _NORMALISES_EACH and all(side == divisor for side in patch):
-        raise BadInput(
-            f"patch {tuple(patch)}", f"{name} wants a side above {divisor}", f"Try {(2 * divisor,) * 3}"
-        )
+    if len(patch) != 3:
+        raise BadInput(f"patch {tuple(patch)}", "wanted three sides", "Try (64, 64, 64)")
+    near = tuple(max(1, (side + divisor // 2) // divisor) * divisor for side in patch)
+    small = name in _NORMALISES_EACH and all(side == divisor for side in near)
+    remedy = f"Try {(2 * divisor,) * 3 if small else near}"
+    if near != tuple(patch):
+        raise BadInput(f"patch {tuple(patch)}", f"{name} wants three sides, multiples of {divisor}", remedy)
+    if small:
+        raise BadInput(f"patch {tuple(patch)}", f"{name} wants a side above {divisor}", remedy)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dmapsvc.errors import DeviceFailed
+from dmapsvc.errors import BadInput
 from dmapsvc.train.settings import Device
 
 _BY_TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -68,7 +68,8 @@ def process_group(wanted: Device) -> Iterator[Group]:
     """The group of this process, on the device that is `wanted`, for as long as the block lasts.
 
     One that is there already is used as it is; under `torchrun` one is made (NCCL on CUDA, gloo on the CPU)
-    and ended; without either the process is alone. Raises DeviceFailed for CUDA where there is none.
+    and ended; without either the process is alone. Raises BadInput for CUDA where there is none, or
+    not one a process.
     """
     ours = _launched() and not distributed.is_initialized()
     device = _device(wanted)
@@ -108,12 +109,12 @@ def _launched() -> bool:
 def _device(wanted: Device) -> torch.device:
     there = torch.cuda.is_available()
     if wanted == "cuda" and not there:
-        raise DeviceFailed("PyTorch sees no CUDA device", "wanted one", "Take device auto or cpu")
+        raise BadInput("device cuda", "PyTorch sees no CUDA device here", "Take device auto or cpu")
     if not there or wanted == "cpu":
         return torch.device("cpu")
     local = int(os.environ["LOCAL_RANK"]) if _launched() else torch.cuda.current_device()
     if local >= torch.cuda.device_count():
-        raise DeviceFailed(
+        raise BadInput(
             f"process {local} on a machine of {torch.cuda.device_count()} GPUs",
             "wanted one GPU a process",
             "Start fewer with --nproc-per-node, or take device cpu",

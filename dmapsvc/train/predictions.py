@@ -69,8 +69,8 @@ def predict(
     always is of the weights that `out/predictions.json` names.
 
     Raises BadInput and BadFile for what is no run; what `open_images` raises; NotFound for a name that is no
-    case; BadInput for cases that cannot be told, and where nothing can be written; Conflict if `out` has
-    predictions that were made otherwise; DeviceFailed for CUDA where there is none.
+    case; BadInput for cases that cannot be told, where nothing can be written, and for CUDA where there is
+    none; Conflict if `out` has predictions that were made otherwise.
     """
     check_cleaning(closing=closing, components=components)
     check_overlap(overlap)

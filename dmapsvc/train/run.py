@@ -44,9 +44,11 @@ class Run:
             processes=self._group.world,
         )
 
-    def to_the_end(self, on_step: Callable[[Step], None]) -> None:
+    def to_the_end(
+        self, on_step: Callable[[Step], None], on_validation: Callable[[float, int], None]
+    ) -> None:
         """All the steps that are left."""
-        self._look()  # a run that was interrupted in a validation begins with it
+        self._look(on_validation)  # a run that was interrupted in a validation begins with it
         if self._ended:
             return
         with self._patches, self._open_board() as board:
@@ -55,7 +57,7 @@ class Run:
             while not self._ended:
                 loss = self._learn(next(stream))
                 rate = self._settings.batch * self._group.world / (time.perf_counter() - before)
-                self._look()
+                self._look(on_validation)
                 before = time.perf_counter()
                 step = self._describe(loss, rate)
                 if board is not None:
@@ -83,6 +85,17 @@ class Run:
         bored = self._history.since_best >= settings.patience > 0
         return self._step >= settings.steps or bored
 
+    @property
+    def _is_due(self) -> bool:
+        """Whether it is time for a validation: at multiples, so that a run which is made longer has those of
+        one that was long from the start. A cosine's end is where it always was, and has the best weights.
+        """
+        settings = self._settings
+        if self._step == settings.steps and settings.schedule == "cosine":
+            return True
+        every = min(settings.validate_every, settings.steps)
+        return self._step <= settings.steps and self._step % every == 0
+
     def _learn(self, batch: Batch) -> float:
         """One step; the loss before it."""
         number = self._step + 1
@@ -98,15 +111,13 @@ class Run:
             self._learnt = self._patches.state_dict()  # not before: a batch without its step comes again
         return loss
 
-    def _look(self) -> None:
+    def _look(self, on_validation: Callable[[float, int], None]) -> None:
         """Validate and end a row of the history, where it is time for it and was not done."""
-        steps = self._settings.steps
-        every = min(self._settings.validate_every, steps)
-        if self._step == self._history.step or self._step % every or self._step > steps:
+        if self._step == self._history.step or not self._is_due:
             return
         validation = None
         if self._validator is not None:
-            validation = self._validator.score(self._learner.net, self._step)
+            validation = self._validator.score(self._learner.net, self._step, on_validation)
         with undisturbed():
             self._history.add_row(self._step, self._learner.rate(self._step), validation)
         if self._group.leads:

@@ -32,6 +32,7 @@ from dmapsvc.whole import write_json
 Which = Literal["best", "last"]
 
 _LOCK = ".training.lock"
+_OWN = {"settings.json", "split.json", "history.csv", "last.pt", "best.pt", "tensorboard", "log.txt"}
 _PLACE = ("wanted a place where a run folder can be written", "Name another folder with out")
 
 
@@ -92,8 +93,6 @@ class RunFolder:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, no other process trains here; raises Conflict if one does, BadInput as `prepare`."""
-        with _told(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
         with alone_in(self.path, what="training", file=_LOCK):
             yield
 
@@ -101,8 +100,10 @@ class RunFolder:
         """Forget the beginnings of a run that came to no checkpoint, but not the split file that is `given`,
         and what was half written; the folder is made if need be.
 
-        Raises BadInput where nothing can be written, Conflict for a best checkpoint without a last one.
+        Raises BadInput where nothing can be written, Conflict for a folder of other things, and for a best
+        checkpoint without a last one.
         """
+        self._check_own()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for file in (self.settings, self.split, self.history, self.last, self.best):
@@ -121,6 +122,16 @@ class RunFolder:
             )
         if given is None or given.resolve() != self.split.resolve():
             self.split.unlink(missing_ok=True)
+
+    def _check_own(self) -> None:
+        names = sorted(path.name for path in self.path.glob("[!.]*"))
+        strange = [name for name in names if name not in _OWN]
+        if strange and self.settings.name not in names:
+            raise Conflict(
+                f"{self.path}: a folder with {strange[0]}",
+                "a run wants a folder of its own",
+                "Name another with out",
+            )
 
     def write_settings(self, settings: TrainSettings) -> None:
         """Keep what is asked for now; raises BadInput where that cannot be written, as the next two do."""

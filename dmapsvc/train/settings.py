@@ -7,7 +7,7 @@ is not decided here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -135,23 +135,33 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 
 
-def checked_fields(content: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Plain `content`, numbers, words and lists by name, as arguments of `TrainSettings`.
+def checked_fields(content: Mapping[str, Any], where: str, names: Sequence[str] = FIELDS) -> dict[str, Any]:
+    """Plain `content`, numbers, words and lists by name, as arguments of `TrainSettings`; `names` of its
+    fields may stand there.
 
-    Raises BadInput, about `where` they stand, for a name that is no setting (the nearest is offered) and for
-    a value of another kind. Which numbers and words can be, `TrainSettings` checks.
+    Raises BadInput, about `where` they stand, for a name that is none of them (the nearest is offered) and
+    for a value of another kind. Which numbers and words can be, `TrainSettings` checks.
     """
+    for name in content:
+        if name not in names:
+            near = _nearest(name, names)
+            raise BadInput(
+                f"{where}: there is no setting {name!r}",
+                "" if near else f"wanted one of {', '.join(names)}",
+                f"Did you mean {near!r}?" if near else "",
+            )
     return {name: _checked(name, value, where) for name, value in content.items()}
 
 
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    """The one that `name` is the long form of, as `learning_rate` is of `lr`, or that is spelt most alike."""
+    initials = "".join(word[:1] for word in name.replace("-", "_").split("_"))
+    if initials in names:
+        return initials
+    return next(iter(get_close_matches(name, names, n=1, cutoff=0.5)), None)
+
+
 def _checked(name: str, value: Any, where: str) -> Any:
-    if name not in FIELDS:
-        near = get_close_matches(name, FIELDS, n=1, cutoff=0.5)
-        raise BadInput(
-            f"{where}: there is no setting {name!r}",
-            "" if near else f"wanted one of {', '.join(FIELDS)}",
-            f"Did you mean {near[0]!r}?" if near else "",
-        )
     if name in ("location", "out", "split"):
         if isinstance(value, str | Path) or (name == "split" and value is None):
             return Path(value) if value is not None and name != "location" else value

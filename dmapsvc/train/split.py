@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dmapsvc.errors import BadFile, BadInput, Conflict
+from dmapsvc.listing import first_few
 from dmapsvc.train.settings import TrainSettings
 from dmapsvc.whole import write_json
 
 PARTS = (25, 5, 10)  # of 40 cases: train, valid, test, as Calivá et al. 2019 split theirs
 SIDES = ("train", "valid", "test")
-_SHOWN = 5  # names in an error
 _WANTED = ('wanted {"train": [names of cases], "valid": [...], "test": [...]}', "Mend it, or name another")
 
 
@@ -45,7 +45,7 @@ class Split:
                     twice.append(f"{case} ({seen[case]} and {side})")
                 seen.setdefault(case, side)
         if twice:
-            raise BadInput(f"on two sides of the split: {_named(twice)}", "a case is on one side, once")
+            raise BadInput(f"on two sides of the split: {first_few(twice)}", "a case is on one side, once")
 
     @property
     def sides(self) -> dict[str, list[str]]:
@@ -58,7 +58,7 @@ class Split:
         unknown = [case for side in SIDES for case in getattr(self, side) if case not in there]
         if unknown:
             raise BadInput(
-                f"{where}: not in the dataset: {_named(unknown)}",
+                f"{where}: not in the dataset: {first_few(unknown)}",
                 f"wanted names of its {len(there)} cases",
                 "`dmapsvc info` lists them",
             )
@@ -127,9 +127,3 @@ def chosen_split(settings: TrainSettings, cases: Sequence[str], kept: Path) -> S
         )
     split.check(cases, kept)
     return split
-
-
-def _named(names: Sequence[str]) -> str:
-    """The first few names, and the number of the others."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

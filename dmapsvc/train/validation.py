@@ -5,7 +5,7 @@ The cases are segmented whole and nothing is cleaned; the metrics are those of `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,19 +43,28 @@ class Validator:
         self._kept: dict[str, WholeCase] = {}
         self._room = KEPT_BYTES
 
-    def score(self, net: nn.Module, step: int) -> Validation:
+    def score(
+        self, net: nn.Module, step: int, on_progress: Callable[[float, int], None] = lambda done, total: None
+    ) -> Validation:
         """The scores of `net` after `step` steps, the same in all processes.
 
-        Raises what `read_case` raises.
+        `on_progress` is called with how many of this process's cases are through, a part of the one under way
+        counted too, and how many it has. Raises what `read_case` raises.
         """
         scores = torch.zeros(len(self._cases), 2, dtype=torch.float64)
-        for at in range(self._group.rank, len(self._cases), self._group.world):
-            scores[at] = self._score_case(net, self._case(self._cases[at]))
+        mine = range(self._group.rank, len(self._cases), self._group.world)
+        for before, at in enumerate(mine):
+
+            def tell(part: float, before: int = before) -> None:
+                on_progress(before + part, len(mine))
+
+            tell(0.0)
+            scores[at] = self._score_case(net, self._case(self._cases[at]), tell)
         g_dsc, b_dsc = self._group.total(scores.to(self._group.device)).mean(dim=0).tolist()
         return Validation(step=step, g_dsc=g_dsc, b_dsc=b_dsc)
 
-    def _score_case(self, net: nn.Module, case: WholeCase) -> Tensor:
-        found = segment(net, case.image, patch=self._patch, autocast=self._precision.narrow)
+    def _score_case(self, net: nn.Module, case: WholeCase, tell: Callable[[float], None]) -> Tensor:
+        found = segment(net, case.image, patch=self._patch, autocast=self._precision.narrow, on_progress=tell)
         scores = [
             (dice(case.label == index, found == index), boundary_dice(case.label == index, found == index))
             for index in range(1, len(self._classes))

@@ -50,7 +50,7 @@ def out(tmp_path: Path) -> Path:
                 "step,seconds,loss,lr,g_dsc,b_dsc\n10,60,1,1,,\n20,120,1,1,.5,.4\n30,180,1,1,.5,.3\n"
             )
     (folder / "comparison" / "report" / "figures").mkdir(parents=True)
-    for name in ("figure-3", "figure-3a"):
+    for name in ("figure-3", "figure-3a", "differences", "figure-2", "learning-b-dsc"):
         (folder / "comparison" / "report" / "figures" / f"{name}.png").write_bytes(b"drawn")
     told = {"anatomies": {name: f"generated {name}" for name in SUBJECTS}, "shares_anatomies": False}
     (folder / "subjects.json").write_text(json.dumps(told))
@@ -155,6 +155,21 @@ def _by_hand(text: str) -> list[str]:
             kept.append(line)
         inside = inside or line.startswith("<!-- begin")
     return kept
+
+
+def test_a_figure_that_is_shown_but_was_not_drawn_is_told_before_anything_is_written(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    committed = (ROOT / "docs" / document.DOCUMENT).read_text()
+    (docs / document.DOCUMENT).write_text(committed)
+    for name in ("figure-2", "differences"):
+        (out / "comparison" / "report" / "figures" / f"{name}.png").unlink()
+    assert document.main([str(out), "--docs", str(docs)]) == 2
+    assert "without differences.png, figure-2.png" in capsys.readouterr().err
+    assert [path.name for path in docs.iterdir()] == [document.DOCUMENT]
+    assert (docs / document.DOCUMENT).read_text() == committed
 
 
 def test_a_document_without_a_place_is_told(out: Path, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def test_a_training_on_cuda_that_is_not_there(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     run = cli("train", tmp_path / "knees.zarr", "-o", tmp_path / "knees.pt", "--device", "cuda")
     assert run.code == 2
-    assert "Take --device auto or cpu" in run.error
+    assert "Take device auto or cpu" in run.error
 
 
 def test_a_training_without_torch_says_how_to_get_it(

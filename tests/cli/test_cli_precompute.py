@@ -90,12 +90,29 @@ def test_a_dataset_that_got_no_case_is_not_left_behind(
 def test_what_many_cases_share_is_told_once_and_masks_without_labels_are_counted(
     cli: Callable[..., Run], masks: Path, tmp_path: Path
 ) -> None:
+    save_nifti(masks / "d.nii.gz", np.full((24, 20, 12), 7, np.uint8))
     run = cli("precompute", masks, tmp_path / "knees.zarr", "--labels", "7", *QUICK)
     assert run.code == 0
-    assert "Label 7 is not in the mask. (3 cases)" in run.err.splitlines()
+    assert "Label 7 is not in the mask, which has 5 and 6. (3 cases)" in run.err.splitlines()
     assert run.out.splitlines()[-1].endswith(
-        "3 done, 0 there already, 0 failed; 3 cases have no label at all"
+        "4 done, 0 there already, 0 failed; 3 cases have no label at all"
     )
+
+
+def test_labels_that_no_mask_has_are_an_error_that_says_what_there_is(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path
+) -> None:
+    """Each time: that the cases are published does not make it right."""
+    store = tmp_path / "knees.zarr"
+    for _ in range(2):
+        run = cli("precompute", masks, store, "--labels", "1,7", *QUICK)
+        assert (run.code, run.err.splitlines()[-1]) == (
+            1,
+            "error: no mask has any of the labels 1,7; a has 5,6. "
+            f"Name its labels with --labels, and another dataset than {store}.",
+        )
+    part = cli("precompute", masks, tmp_path / "part.zarr", "--labels", "7", "--shard", "1/2", *QUICK)
+    assert part.code == 0, "other parts may have it"
 
 
 def test_images_that_go_with_no_mask_are_counted(

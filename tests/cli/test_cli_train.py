@@ -16,8 +16,11 @@ import pytest
 
 from dmapsvc.cli import train
 from dmapsvc.cli.options import parse_sides
+from dmapsvc.cli.output import Meter
 from dmapsvc.cli.train_view import TrainView
+from dmapsvc.train import parallel
 from dmapsvc.train.names import LOSSES, NETWORKS
+from dmapsvc.train.progress import Step
 from dmapsvc.train.settings import FIELDS, TrainSettings
 from tests.cli.cli_run import Run
 
@@ -76,6 +79,33 @@ def test_it_says_what_it_trains_on_what_and_where(cli: Cli, store: Path, split: 
 def test_the_validation_and_the_best_are_shown(cli: Cli, store: Path, split: Path, tmp_path: Path) -> None:
     run = cli("train", store, "-o", tmp_path / "run", "--steps", "1", "--split", split, *QUICK)
     assert re.search(r"loss [\d.]+, Dice 0\.\d{3}, [\d.]+ patches/s, best 0\.\d{3} at 1$", run.out), run.out
+
+
+def test_loss_and_patches_per_second_are_means_of_late(tmp_path: Path) -> None:
+    """Of 5 steps that have a patch in 1 s and 15 that have one in 3 s, 20 patches came in 50 s."""
+    settings = TrainSettings(location="knees.zarr", out=tmp_path, steps=30)
+    meter = _Shown()
+    view = TrainView(meter, settings)
+    for number, (loss, seconds) in enumerate([(9.0, 0.1)] * 10 + [(1.0, 1.0)] * 5 + [(2.0, 3.0)] * 15, 1):
+        view.step(_step(number, loss, 1 / seconds))
+    assert meter.note == "loss 1.7500, 0.4 patches/s"
+    assert view.ended() == "step 30 of 30, loss 1.7500, 0.4 patches/s"
+
+
+def test_a_validation_shows_its_case_and_how_much_of_it_is_through(tmp_path: Path) -> None:
+    meter = _Shown()
+    view = TrainView(meter, TrainSettings(location="knees.zarr", out=tmp_path, steps=30))
+    view.step(_step(10, 1.0, 1.0))
+    notes = []
+    for done in (0.0, 1.4, 5.0):
+        view.validating(done, 5)
+        notes.append(meter.note)
+    assert notes == [
+        "validating case 1 of 5, 0%",
+        "validating case 2 of 5, 40%",
+        "validating case 5 of 5, 100%",
+    ]
+    assert meter.done == 10
 
 
 def test_patience_ends_it_and_says_so(cli: Cli, store: Path, split: Path, tmp_path: Path) -> None:
@@ -189,7 +219,7 @@ def test_ctrl_c_tells_which_step_is_kept_and_where(
 def test_of_several_processes_one_prints(
     cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dmapsvc.train.parallel.leads", lambda: False)
+    monkeypatch.setattr(parallel, "leads", lambda: False)
     run = cli("train", store, "-o", tmp_path / "run", "--steps", "1", *QUICK)
     assert (run.code, run.out, run.err) == (0, "", "")
 
@@ -237,3 +267,26 @@ def test_flags_are_called_as_the_settings_and_the_help_groups_them(cli: Cli) -> 
     assert flags == {name.replace("_", "-") for name in FIELDS if name != "location"} | {"config", "help"}
     words = re.sub(r"\s+", "", text)
     assert [name for name in (*LOSSES, *NETWORKS) if name not in words] == []
+
+
+class _Shown(Meter):
+    """A meter that remembers the last that it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("train", None, "steps")
+        self.done, self.note = 0.0, ""
+
+    def show(self, done: float, note: str = "", *, total: float | None = None) -> None:
+        self.done, self.note = done, note
+
+
+def _step(number: int, loss: float, patches_per_second: float) -> Step:
+    return Step(
+        step=number,
+        steps=30,
+        loss=loss,
+        lr=1e-4,
+        patches_per_second=patches_per_second,
+        validation=None,
+        best=None,
+    )

@@ -217,3 +217,11 @@ def test_a_split_that_will_not_do_is_told_before_anything_runs(
         compare(config, dataset.path, out)
     assert not (out / "runs").exists()
     assert not (out / "comparison.json").exists(), "it can be mended and asked again"
+
+
+def test_a_folder_of_other_things_is_left_alone(dataset: Dataset, out: Path) -> None:
+    out.mkdir(exist_ok=True)
+    (out / "notes.txt").touch()
+    with pytest.raises(Conflict, match="a folder with notes.txt"):
+        compare(_config(), dataset.path, out)
+    assert [path.name for path in out.glob("[!.]*")] == ["notes.txt"]

@@ -74,11 +74,19 @@ def test_the_eight_of_the_benchmark_are_the_default_and_every_loss_can_be_compar
     ("text", "says"),
     [
         ("seed = 3", r"compare\.toml: there is no key 'seed'.*Did you mean 'seeds'"),
-        ("[train]\nlearning = 1", "there is no setting 'learning'"),
+        ("[train]\nlearning_rate = 1", r"there is no setting 'learning_rate'. Did you mean 'lr'\?"),
+        ("[train]\nzzz = 1", "there is no setting 'zzz'; wanted one of net, width, patch, batch, steps, "),
+        (
+            "[search]\nzzz = [1]",
+            "there is no setting 'zzz'; wanted one of net, width, patch, batch, validate",
+        ),
         ("[train]\nstep = 1", "Did you mean 'steps'"),
         ("[train]\nloss = 'dice'", r"\[train\]: loss; the comparison itself"),
-        ("[search]\nsteps = [10, 20]", r"\[search\]: steps; the comparison itself"),
-        ("[search]\nselect = ['g_dsc', 'b_dsc']", r"\[search\]: select"),
+        (
+            "[search]\nsteps = [10, 20]",
+            r"\[search\]: steps; .* the same. Set it in \[train\], or search_steps",
+        ),
+        ("[search]\nselect = ['g_dsc', 'b_dsc']", r"\[search\]: select; .* Set it in \[train\]\."),
         ("[search]\nlr = 1e-4", r"\[search\] lr is 0\.0001; wanted a list"),
         ("[search]\nlr = []", r"\[search\] lr is \[\]; wanted a list"),
         ("[search]\nlr = ['fast']", r"\[search\]: lr is 'fast'; wanted a number"),

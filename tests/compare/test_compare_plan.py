@@ -194,6 +194,6 @@ def test_progress_counts_steps_of_earlier_calls_and_of_runs_that_ended_early(pla
     tally.hear(runs[1].name, News(step=260, doing="step 260"))
     tally.hear(runs[2].name, News(step=0, doing="predicting"))
     assert tally.now.steps == 660
-    assert str(tally.now) == "1 of 4 runs; focal/seed-0: step 260, dice/seed-1: predicting"
+    assert str(tally.now) == "1 of 4 runs; step 260 (focal/seed-0), predicting (dice/seed-1)"
     tally.through(runs[1:2])
     assert tally.now.steps == 800

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dmapsvc.errors import BadInput
+from dmapsvc.evaluate import cleaning
 from dmapsvc.evaluate.cleaning import clean, close, keep_largest
 
 _VOLUMES = arrays(np.int16, (6, 7, 8), elements=st.sampled_from([0, 0, 0, 1, 3]))
@@ -23,6 +24,16 @@ def test_one_label_is_closed_by_a_ball_as_distances_say(volume: NDArray[np.int16
     grown = ndimage.distance_transform_edt(~mask) <= radius if mask.any() else mask
     wanted = ndimage.distance_transform_edt(grown) > radius
     assert np.array_equal(close(mask.astype(np.uint8), radius) != 0, wanted)
+
+
+@given(volume=_VOLUMES, radius=st.integers(1, 7))
+@settings(max_examples=40, deadline=None)
+def test_distances_close_as_the_ball_does(volume: NDArray[np.int16], radius: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cleaning, "_LARGE", 1)
+        by_distance = close(volume, radius)
+        patch.setattr(cleaning, "_LARGE", 99)
+        assert np.array_equal(by_distance, close(volume, radius))
 
 
 @given(volume=_VOLUMES, radius=st.integers(1, 3))

@@ -10,8 +10,9 @@ from hypothesis import given
 from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from dmapsvc.evaluate import distances
 from dmapsvc.evaluate.boundaries import boundary
-from dmapsvc.evaluate.distances import hausdorff95, surface_distance, surface_errors
+from dmapsvc.evaluate.distances import hausdorff95, nearest, surface_distance, surface_errors
 from dmapsvc.evaluate.masks import Mask
 from dmapsvc.spec import Spacing
 from tests.evaluate.metric_masks import pairs, spacings
@@ -54,6 +55,15 @@ def test_errors_are_the_least_of_all_pairs(pair: tuple[Mask, Mask], spacing: Spa
     np.testing.assert_allclose(surface_distance(*pair, spacing), apart.min(axis=0).mean(), atol=1e-12)
     worst = max(np.percentile(apart.min(axis=axis), 95) for axis in (0, 1))
     assert hausdorff95(*pair, spacing) == pytest.approx(worst, abs=1e-12)
+
+
+def test_places_asked_for_in_parts_are_as_far_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    truth, prediction = np.random.default_rng(0).random((2, 6, 7, 8)) < 0.3
+    for limit in (math.inf, 1.5):
+        wanted = nearest(truth, prediction, SPACING, limit)
+        with monkeypatch.context() as patch:
+            patch.setattr(distances, "_ASKED", 3)
+            assert np.array_equal(nearest(truth, prediction, SPACING, limit), wanted)
 
 
 def test_identical() -> None:

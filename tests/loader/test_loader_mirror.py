@@ -109,14 +109,23 @@ def test_two_processes_fetch_a_case_once(knees: Path, server: OriginServer, mirr
     assert server.arrays_sent() == file_bytes(knees, "a")
 
 
-def test_a_mirror_goes_on_after_a_fork_and_a_pickle(server: OriginServer, mirror: Mirror) -> None:
+def _fetch_before_and_after_a_fork(mirror: Mirror, folders: Any) -> None:
     mirror.prefetch(["a"])  # connections and threads, which a fork does not take along
-    mirror.folder("a")
+    before = str(mirror.folder("a"))
     context = multiprocessing.get_context("fork")
-    start, folders = context.Barrier(1), context.Queue()
-    process = context.Process(target=_fetch_at_once, args=(mirror, start, folders))
+    start, after = context.Barrier(1), context.Queue()
+    process = context.Process(target=_fetch_at_once, args=(mirror, start, after))
     process.start()
-    assert folders.get(timeout=60) == str(mirror.folder("a"))
+    folders.put((before, after.get(timeout=60)))
+    process.join()
+
+
+def test_a_mirror_goes_on_after_a_fork_and_a_pickle(server: OriginServer, mirror: Mirror) -> None:
+    context = multiprocessing.get_context("spawn")  # what other tests have loaded may not survive a fork
+    folders = context.Queue()
+    process = context.Process(target=_fetch_before_and_after_a_fork, args=(mirror, folders))
+    process.start()
+    assert folders.get(timeout=90) == (str(mirror.folder("a")),) * 2
     process.join()
     asked = server.asked.copy()
     assert pickle.loads(pickle.dumps(mirror)).folder("a") == mirror.folder("a")

@@ -52,6 +52,18 @@ def test_absent_labels_many_of_them_counted(
     )
 
 
+def test_a_mask_with_other_labels_than_those_wanted_says_which(
+    tmp_path: Path, write_nifti: WriteNifti, blocks: NDArray[np.uint8]
+) -> None:
+    assert notes(tmp_path, write_nifti, blocks, chosen=(7, 8)) == (
+        "Labels 7 and 8 are not in the mask, which has 5 and 9.",
+        "The whole mask is background: it has no boundary, so Φ is 0 everywhere.",
+    )
+    empty = Dataset.create(tmp_path / "empty.zarr", MapSpec(labels=(8,)))
+    found = run_case(write_nifti(tmp_path / "zero.nii", np.zeros((4, 5, 6), np.uint8)), empty, "a").notes
+    assert found[0] == "Label 8 is not in the mask, which has none at all."
+
+
 @pytest.mark.parametrize(
     ("shape", "note"),
     [

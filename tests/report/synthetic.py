@@ -89,7 +89,8 @@ def _write_history(home: Path, contender: str, run: int, luck: float, random: np
         lines.append(f"{step},{step * 0.2:.1f},{1.1 - risen + random.normal(0, 0.01):.4f},0.0001,{scores}")
     (home / "history.csv").write_text("\n".join(lines) + "\n")
     loss = contender.partition("-")[0] if contender.startswith("penalty") else contender
-    settings = {"net": "vnet", "loss": loss, "scale": contender.partition("-")[2], "lr": 1e-4, "seed": run}
+    scale = contender.partition("-")[2] if loss == "penalty" else "region"  # that of losses without Φ, too
+    settings = {"net": "vnet", "loss": loss, "scale": scale, "lr": 1e-4, "seed": run}
     settings |= {"steps": 5000, "patch": [32, 64, 64]}
     (home / "settings.json").write_text(json.dumps(settings))
 

@@ -134,6 +134,23 @@ def test_contenders_that_are_the_same_say_nothing_of_what_is_too_small(tmp_path:
     assert findings(comparison, [found])[0].sentences == ("a is not shown to differ from b.",)
 
 
+@pytest.mark.parametrize(
+    ("table", "spread"),
+    [
+        ([[0.10, 0.12], [0.30, 0.32]], " (SD over 2 subjects 1.41, over 2 runs 14.14)"),
+        ([[0.20, 0.22]], " (SD over 2 subjects 1.41)"),
+        ([[0.21], [0.21]], " (SD over 2 runs 0.00)"),
+        ([[0.21]], ""),
+    ],
+)
+def test_the_lead_tells_how_far_runs_are_apart_too(
+    tmp_path: Path, table: list[list[float]], spread: str
+) -> None:
+    comparison = written(tmp_path, {"a": table})
+    mean = 100 * np.mean(table)
+    assert findings(comparison, [of(comparison)])[0].lead == f"Mean B-DSC: a, {mean:.2f} %{spread}."
+
+
 @pytest.mark.parametrize(("subjects", "told"), [(5, "no p below 0.0625"), (6, None), (1, "1 subject no p")])
 def test_too_few_subjects_for_any_p_is_said(tmp_path: Path, subjects: int, told: str | None) -> None:
     comparison = read_comparison(write_comparison(tmp_path, contenders=["a", "b"], runs=2, subjects=subjects))

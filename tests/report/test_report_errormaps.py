@@ -64,6 +64,10 @@ def test_the_figure_has_a_panel_a_side_a_contender_and_a_named_scale(folder: Pat
     panels = [axes for axes in figure.axes if axes.images]
     assert [axes.get_xlabel() for axes in panels] == ["front", "right", "back"] * 2
     assert any("(mm)" in axes.get_xlabel() for axes in figure.axes)
+    assert [cell.get_suptitle() for cell in figure.subfigs[:2]] == [
+        "exact   mean 0.00 mm, truth → prediction",
+        "grown   mean 4.00 mm, truth → prediction",
+    ]
     picture = np.asarray(panels[0].images[0].get_array())
     assert set(np.unique(picture[..., 3])) == {0.0, 1.0}
     right = np.asarray(panels[3].images[0].get_array())

@@ -91,6 +91,38 @@ def test_the_forest_has_a_row_a_pair_right_where_the_first_is_better(comparison:
     assert left.get_xlabel().startswith("percentage points")
 
 
+@pytest.mark.parametrize(
+    ("runs", "subjects", "told"),
+    [
+        (1, 2, {"corrected p ≥ 0.05: no difference shown"}),
+        (2, 5, {"corrected p ≥ 0.05: no difference shown", "± 2 standard errors of the choice of runs"}),
+        (
+            1,
+            6,
+            {
+                "corrected p < 0.05",
+                "95 % interval over subjects",
+                "too small for this design to find (80 % power)",
+            },
+        ),
+    ],
+)
+def test_the_legend_explains_what_is_drawn(tmp_path: Path, runs: int, subjects: int, told: set[str]) -> None:
+    names = ["penalty-none", "penalty-region"]
+    comparison = read_comparison(write_comparison(tmp_path, contenders=names, runs=runs, subjects=subjects))
+    figure = forest_figure(comparison, [family(comparison, B_DSC, None, "mean")], LIGHT)
+    (legend,) = figure.legends
+    assert {text.get_text() for text in legend.get_texts()} == told
+
+
+@pytest.mark.parametrize(("subjects", "boxes"), [(2, 0), (4, 0), (5, 2)])
+def test_few_subjects_are_points_without_a_box(tmp_path: Path, subjects: int, boxes: int) -> None:
+    found = read_comparison(write_comparison(tmp_path, contenders=["a", "b"], runs=1, subjects=subjects))
+    axes = panels(panel_figure(found, B_DSC, LIGHT))[0]
+    assert len(axes.patches) == boxes
+    assert [len(drawn) for drawn in points(axes)] == [subjects] * 2
+
+
 def test_curves_have_a_panel_a_contender_and_a_line_a_run(comparison: Comparison) -> None:
     assert drawable(comparison) == ["loss", "g_dsc", "b_dsc"]
     found = panels(curve_figure(comparison, "loss", LIGHT))

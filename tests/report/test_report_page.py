@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from dmapsvc.cli import main
+from dmapsvc.errors import BadInput, Conflict
 from dmapsvc.report import write_report
 from dmapsvc.report.folder import read_comparison
 from dmapsvc.report.metrics import B_DSC, METRICS
 from dmapsvc.report.paper import NUMBERS
-from dmapsvc.report.tables import number, p_value, signed
+from dmapsvc.report.reportfolder import FIGURES
+from dmapsvc.report.tables import number, p_value, settings_table, signed
 from tests.loader.docs_run import DOCS, blocks, run_block_here
 from tests.report.synthetic import write_comparison, write_predictions, write_truth
 
@@ -126,7 +129,8 @@ def test_the_page_says_numbers_units_methods_and_the_papers_numbers(home: Path) 
         "paper 28.83 ± 4.45",
         "HD95&nbsp;↓ mm",
         "NSD at 1 mm",
-        "Figure 2.",
+        "Figure 2 of the paper",
+        "Figure 3 of the paper",
         "Holm",
         "rank-biserial",
         "80 % power",
@@ -160,7 +164,7 @@ def test_one_contender_and_one_run_are_reported_without_tests(tmp_path: Path) ->
     page = write_report(runs, tmp_path / "report", truth=tmp_path)
     text = text_of(page)
     assert "One contender: there is nothing to compare it with" in text
-    assert "No run has predictions, so there is no Figure 2." in text
+    assert "No run has predictions, so there are no surface error maps." in text
     assert "Wilcoxon" not in text
     assert "nan" not in text
     assert not (tmp_path / "report" / "tables" / "differences.csv").exists()
@@ -190,6 +194,90 @@ def test_what_cannot_be_reported_is_one_line(tmp_path: Path, capfd: pytest.Captu
     assert main(["report", str(tmp_path), "-o", out]) == 2
     assert capfd.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_elses_is_refused_and_left_alone(
+    home: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "index.html").write_text("<!doctype html><title>My page</title>")
+    assert main(["report", str(home / "runs"), "-o", str(mine)]) == 2
+    assert f"{mine}: holds other things than a report" in capfd.readouterr().err
+    assert [path.name for path in mine.iterdir()] == ["index.html"]
+    assert "My page" in (mine / "index.html").read_text()
+    (mine / "index.html").rename(mine / "thesis.tex")
+    with pytest.raises(Conflict):
+        write_report(home / "runs", mine)
+
+
+@pytest.mark.parametrize("name", ["file.txt", "file.txt/report"])
+def test_a_place_that_cannot_be_a_folder_is_refused_before_any_work(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    (tmp_path / "file.txt").write_text("mine")
+    assert main(["report", str(tmp_path / "no runs"), "-o", str(tmp_path / name)]) == 2
+    assert "file.txt: is a file; wanted a folder for the report" in capfd.readouterr().err
+    assert (tmp_path / "file.txt").read_text() == "mine"
+
+
+def test_an_unwritable_place_is_refused_before_any_work(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(dir: Path) -> None:
+        raise OSError(30, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("dmapsvc.report.reportfolder.TemporaryFile", refuse)
+    monkeypatch.setattr("dmapsvc.report.writing.read_comparison", None)
+    with pytest.raises(BadInput, match="Read-only file system; wanted a folder"):
+        write_report(home / "runs", tmp_path / "new" / "report")
+
+
+def test_a_report_made_again_keeps_no_figure_of_the_one_before_and_what_is_not_its_own(
+    tmp_path: Path,
+) -> None:
+    bones = {1: "femur"}
+    runs = write_comparison(tmp_path / "runs", contenders=["a", "b"], runs=1, subjects=2, bones=bones)
+    out = tmp_path / "report"
+    write_report(runs, out)
+    for name in ("figure-2.png", "figure-2.svg", "learning-loss.png", "my-own.png"):
+        (out / "figures" / name).write_bytes(b"old")
+    shutil.rmtree(runs / "b")
+    write_report(runs, out)
+    left = {path.name for path in (out / "figures").iterdir()}
+    assert {"figure-3.png", "my-own.png"} <= left
+    assert not left & {"figure-2.png", "figure-2.svg", "learning-loss.png", "differences.png"}
+
+
+def test_every_figure_of_a_report_is_known_to_the_next(home: Path) -> None:
+    assert {path.stem for path in (home / "report" / "figures").iterdir()} == set(FIGURES)
+
+
+def test_what_few_subjects_cannot_have_is_not_explained(tmp_path: Path) -> None:
+    bones = {1: "femur"}
+    runs = write_comparison(tmp_path / "runs", contenders=["a", "b"], runs=1, subjects=2, bones=bones)
+    text = text_of(write_report(runs, tmp_path / "report"))
+    for words in ("boxes are quartiles", "inside the grey bar", "thin line"):
+        assert words not in text
+
+
+def test_the_scale_is_told_of_losses_with_phi_alone(home: Path, tmp_path: Path) -> None:
+    shared, differing = settings_table(read_comparison(home / "runs"))
+    assert "scale" not in shared
+    assert {name: one["scale"] for name, one in differing.items()} == {
+        "penalty-none": "none",
+        "dice": "\N{EN DASH}",
+        "focal": "\N{EN DASH}",
+    }
+    plain = write_comparison(tmp_path, contenders=["dice", "focal"], runs=1, subjects=2, histories=True)
+    shared, differing = settings_table(read_comparison(plain))
+    assert "scale" not in {*shared, *differing["dice"]}
+
+
+def test_another_programs_scale_is_its_own(tmp_path: Path) -> None:
+    runs = write_comparison(tmp_path, contenders=["nnunet"], runs=1, subjects=2)
+    (runs / "nnunet" / "seed-0" / "settings.json").write_text('{"loss": "dice", "scale": 0.5}')
+    assert settings_table(read_comparison(runs))[0]["scale"] == "0.5"
 
 
 def test_the_document_names_every_option_and_file() -> None:

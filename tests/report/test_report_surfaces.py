@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dmapsvc.report.surfaces import Look, look, sides
+from dmapsvc.report.surfaces import Look, Surface, sides
 
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])  # i to the right, j to the front, k up
 
@@ -19,7 +19,7 @@ def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius
 
 def named(name: str, labels: NDArray[np.uint8], affine: NDArray[np.float64] | None = RAS) -> Look:
     side = next(side for side in sides(affine) if side.name == name)
-    return look(labels, (1, 2), (1.0, 1.0, 1.0), side)
+    return Surface(labels, (1, 2), (1.0, 1.0, 1.0)).look(side)
 
 
 @pytest.mark.parametrize("name", ["front", "right"])
@@ -72,7 +72,7 @@ def test_what_lies_before_hides_what_lies_behind() -> None:
 
 def test_spacing_stretches_the_picture() -> None:
     labels = ball((40, 40, 40), (20, 20, 20), 12)
-    seen = look(labels, (1,), (2.0, 1.0, 1.0), sides(np.diag([1.0, 1.0, 2.0, 1.0]))[0])
+    seen = Surface(labels, (1,), (2.0, 1.0, 1.0)).look(sides(np.diag([1.0, 1.0, 2.0, 1.0]))[0])
     rows, columns = (np.ptp(found) + 1 for found in np.nonzero(seen.seen))
     assert rows / columns == pytest.approx(2, rel=0.05)
 
@@ -98,10 +98,20 @@ def test_a_single_slice_is_seen_as_thick_as_a_voxel(axis: int) -> None:
     shape = [12, 12, 12]
     shape[axis] = 1
     labels = np.ones(shape, dtype=np.uint8)
+    surface = Surface(labels, (1,), (1.0, 1.0, 1.0))
     for side in sides(RAS):
-        seen = look(labels, (1,), (1.0, 1.0, 1.0), side)
+        seen = surface.look(side)
         assert seen.seen.any()
         assert np.abs(seen.points[:, axis]).max() == pytest.approx(0.5, abs=0.1)
+
+
+def test_empty_space_around_changes_nothing() -> None:
+    labels = ball((24, 30, 26), (12, 15, 13), 8)
+    around = ((9, 5), (0, 14), (20, 3))
+    near, far = named("front", labels), named("front", np.pad(labels, around))
+    assert (near.seen == far.seen).all()
+    assert far.shade == pytest.approx(near.shade, abs=1e-6)
+    assert far.points - (9, 0, 20) == pytest.approx(near.points, abs=1e-4)
 
 
 def test_without_an_affine_sides_are_called_by_axes() -> None:

@@ -62,3 +62,14 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="wanted a folder"), _alone(tmp_path / "file" / "below"):
         pass
+
+
+def test_a_folder_that_came_to_nothing_goes_and_one_that_was_there_stays(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    for folder in (there, tmp_path / "new", tmp_path / "used"):
+        with pytest.raises(ZeroDivisionError), alone_in(folder, what="training"):
+            if folder.name == "used":
+                (folder / "something").touch()
+            1 / 0  # noqa: B018
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["there", "used"]

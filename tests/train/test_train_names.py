@@ -47,11 +47,16 @@ def test_other_names_are_told_which_there_are() -> None:
 @pytest.mark.parametrize(
     ("name", "patch", "says"),
     [
-        ("vnet", (24, 32, 32), "vnet wants three sides, multiples of 16"),
-        ("monai-segresnet", (8, 8, 12), "monai-segresnet wants three sides, multiples of 8"),
-        ("vnet", (0, 16, 16), "multiples of 16"),
+        ("vnet", (30, 70, 32), r"vnet wants three sides, multiples of 16. Try \(32, 64, 32\)"),
+        (
+            "monai-segresnet",
+            (8, 3, 12),
+            r"monai-segresnet wants three sides, multiples of 8. Try \(8, 8, 16\)",
+        ),
+        ("vnet", (0, 16, 16), r"multiples of 16. Try \(16, 16, 16\)"),
         ("vnet", (16, 16), "three sides"),
-        ("monai-unet", (8, 8, 8), "monai-unet wants a side above 8"),
+        ("monai-unet", (8, 8, 8), r"monai-unet wants a side above 8. Try \(16, 16, 16\)"),
+        ("monai-unet", (9, 8, 8), r"multiples of 8. Try \(16, 16, 16\)"),
         ("monai-dynunet", (16, 16, 16), "monai-dynunet wants a side above 16"),
     ],
 )

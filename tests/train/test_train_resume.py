@@ -274,7 +274,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_first_step(dataset: D
     blocked = dataset.path.parent / "file"
     blocked.write_text("in the way")
     for out in (blocked, blocked / "run"):
-        with pytest.raises(BadInput, match=r"wanted a place where a run folder"):
+        with pytest.raises(BadInput, match=r"wanted a folder to write to"):
             train(tiny(dataset, out=out), lambda step: pytest.fail("a step was made"))
 
 
@@ -326,3 +326,14 @@ def test_a_beginning_that_came_to_nothing_leaves_no_split_behind(split_dataset: 
     run = train(tiny(split_dataset, split_seed=2, steps=1))
     fresh = train(tiny(split_dataset, split_seed=2, steps=1, out=run.path.parent / "fresh"))
     assert run.split.read_text() == fresh.split.read_text()
+
+
+def test_a_folder_of_other_things_is_left_alone(dataset: Dataset) -> None:
+    labels = dataset.path.parent / "labels"
+    labels.mkdir()
+    (labels / "case01.nii.gz").touch()
+    with pytest.raises(
+        Conflict, match=r"labels: a folder with case01\.nii\.gz; a run wants a folder of its own"
+    ):
+        train(tiny(dataset, out=labels))
+    assert [path.name for path in labels.glob("[!.]*")] == ["case01.nii.gz"]

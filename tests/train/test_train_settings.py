@@ -107,7 +107,7 @@ def test_the_identity_is_plain() -> None:
     ("content", "says"),
     [
         ({"step": 3}, r"here: there is no setting 'step'. Did you mean 'steps'\?"),
-        ({"learning_rate": 1}, r"no setting 'learning_rate'"),
+        ({"learning_rate": 1}, r"no setting 'learning_rate'. Did you mean 'lr'\?"),
         ({"zzz": 1}, r"no setting 'zzz'; wanted one of location, out, net,"),
         ({"steps": "100"}, r"here: steps is '100'; wanted a whole number"),
         ({"steps": 2.5}, r"steps is 2.5; wanted a whole number"),

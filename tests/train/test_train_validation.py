@@ -44,6 +44,23 @@ def test_the_scores_are_those_of_whole_cases_without_cleaning(split_dataset: Dat
     assert 0 < validation.b_dsc < validation.g_dsc < 1
 
 
+def test_a_validation_tells_how_far_it_is(split_dataset: Dataset) -> None:
+    """In cases, of which each is many windows; between the steps, and by the end of each all are through."""
+    Split(train=("a", "b"), valid=("c", "d", "e")).write(split := split_dataset.path.parent / "split.json")
+    told: list[float] = []
+    train(
+        tiny(split_dataset, steps=4, validate_every=2, split=split),
+        lambda step: told.append(-step.step),
+        on_validation=lambda done, total: told.append(done / total),
+    )
+    assert [said for said in told if said < 0] == [-1, -2, -3, -4]
+    for step in (2, 4):
+        validation = told[told.index(1 - step) + 1 : told.index(-step)]
+        assert validation == sorted(validation)
+        assert (validation[0], validation[-1]) == (0, 1)
+        assert {1 / 3, 2 / 3} < set(validation)
+
+
 def test_every_step_tells_the_latest_and_the_best(
     split_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +75,12 @@ def test_every_step_tells_the_latest_and_the_best(
     assert Checkpoint.load(run.last).step == 7
     assert run.checkpoint().step == 4
     assert run.checkpoint("last").step == 7
+
+
+def test_the_end_of_a_cosine_is_validated(split_dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    _script(monkeypatch, [0.5, 0.6, 0.7])
+    run = train(tiny(split_dataset, steps=5, validate_every=2, schedule="cosine"))
+    assert Checkpoint.load(run.best).step == 5
 
 
 def test_the_best_is_chosen_by_the_measure_asked_for(
