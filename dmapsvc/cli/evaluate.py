@@ -177,8 +177,9 @@ def _print_notes(found: Evaluation) -> None:
     if found.truth_labels and not set(found.truth_labels) & set(found.predicted_labels):
         predicted = first_few(found.predicted_labels) or "none at all"
         typer.echo(
-            f"warning: no label of the truth is in any prediction: the truth has {first_few(found.truth_labels)}, "
-            f"the predictions have {predicted}. Give the predictions the values of the truth.",
+            "warning: no label of the truth is in any prediction: the truth has "
+            f"{first_few(found.truth_labels)}, the predictions have {predicted}. Give the predictions the "
+            "values of the truth.",
             err=True,
         )
     elif found.unscored:

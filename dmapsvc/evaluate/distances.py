@@ -6,6 +6,7 @@ Distances are between centres of boundary voxels (see `boundaries`), in mm where
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,14 +73,17 @@ def nearest(places: Mask, others: Mask, spacing: Spacing, limit: float = math.in
     """
     at = np.flatnonzero(places)
     distances = np.where(others.reshape(-1)[at], 0.0, math.inf)
-    apart = np.flatnonzero(distances)
     there = np.flatnonzero(others)
-    if len(apart) and len(there) and limit > 0:
+    if distances.any() and len(there) and limit > 0:
         tree = _Tree(there, places.shape, spacing)
-        for start in range(0, len(apart), _ASKED):
-            asked = apart[start : start + _ASKED]
-            distances[asked] = tree.distances(at[asked], limit)
+        for part in _parts(len(at)):
+            apart = distances[part] > 0
+            distances[part][apart] = tree.distances(at[part][apart], limit)
     return distances
+
+
+def _parts(count: int) -> Iterator[slice]:
+    return (slice(start, start + _ASKED) for start in range(0, count, _ASKED))
 
 
 class _Tree:
@@ -87,7 +91,9 @@ class _Tree:
 
     def __init__(self, there: NDArray[np.intp], shape: tuple[int, ...], spacing: Spacing) -> None:
         self._there, self._shape, self._sides = there, shape, np.asarray(spacing)
-        points = self._places(there) * self._sides
+        points = np.empty((len(there), len(shape)))
+        for part in _parts(len(there)):
+            points[part] = self._places(there[part]) * self._sides
         self._tree = KDTree(points, leafsize=_LEAF, balanced_tree=False, compact_nodes=False)
 
     def distances(self, at: NDArray[np.intp], limit: float) -> Distances:

@@ -31,7 +31,8 @@ def shared_area(truth: Mask, prediction: Mask, spacing: Spacing, tolerance: floa
     surfaces = [(found != 0) & (found != FULL) for found in (first, second)]
     within = total = 0.0
     for found, own, other in ((first, *surfaces), (second, *surfaces[::-1])):
+        near = nearest(own, other, spacing, tolerance) <= tolerance
         area = table[found[own]]
         total += float(area.sum())
-        within += float(area[nearest(own, other, spacing, tolerance) <= tolerance].sum())
+        within += float(area[near].sum())
     return within / total if total else 1.0
