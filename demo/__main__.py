@@ -211,7 +211,7 @@ def _train(location: str, out: Path, names: Sequence[str], steps: int) -> None:
 def _predict(location: str, out: Path, case: str) -> None:
     from dmapsvc.train.predictions import predict
 
-    with Meter("predicting", 1, "cases", rate=False) as meter:
+    with Meter("predicting", 100, "%", rate=False) as meter:
         meter.show(0, case)
         ended = predict(
             out / "run",
@@ -220,7 +220,7 @@ def _predict(location: str, out: Path, case: str) -> None:
             cases=[case],
             checkpoint="last",
             overlap=OVERLAP,
-            on_progress=lambda done, total, case: meter.show(done, f"{case}, {done / total:.0%}"),
+            on_progress=lambda done, total, case: meter.show(100 * done / total, case),
         )
     for _, problem in ended.failed:
         raise DmapsvcError(problem.detail)

@@ -195,7 +195,7 @@ class Meter:
         return ", ".join(parts)
 
     def _see(self, now: float, done: float) -> None:
-        """Keep what the rate is reckoned from: all of late; or, steady, when the first unit ended, and now."""
+        """What the rate is reckoned from: all of late, or, steady, the end of the first unit, and now."""
         self._start = done if self._start is None else self._start
         if self._steady:
             begun = bool(self._seen) and self._seen[0][1] > self._start  # starting up is no unit's time
@@ -225,7 +225,8 @@ def _joined(counts: str, note: str) -> str:
 def _amount(done: float, total: float | None, unit: str) -> str:
     if unit == "B":
         return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" if total else f"{done / 1e6:.1f} MB"
-    return f"{done:.0f}/{total:.0f} {unit}" if total else f"{done:.0f} {unit}"
+    whole = int(done + 1e-6)  # what is under way is not done
+    return f"{whole}/{total:.0f} {unit}" if total else f"{whole} {unit}"
 
 
 def _rate(rate: float, unit: str) -> str:

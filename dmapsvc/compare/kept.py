@@ -25,7 +25,7 @@ def keep_config(config: Config, place: Place) -> None:
 
 
 def check_config(config: Config, place: Place) -> None:
-    """Raises Conflict if the folder holds another comparison, naming the first difference, or other things."""
+    """Raises Conflict if the folder holds other things, or another comparison: with its first difference."""
     path = place.out / _CONFIG
     if not path.exists():
         _check_vacant(place)

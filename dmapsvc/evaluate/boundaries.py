@@ -46,12 +46,12 @@ def relaxed_dice(truth: Mask, prediction: Mask, room: Room, tolerances: Sequence
     """Dice of two boundaries for each tolerance; `room` is how far the volume goes on around them."""
     reach = max(tolerances)
     around = [(min(before, reach), min(behind, reach)) for before, behind in room]
-    first, second = (_squared_distances(np.pad(mask, around), reach) for mask in (truth, prediction))
+    first, second = (squared_distances(np.pad(mask, around), reach) for mask in (truth, prediction))
     return [coefficient(first <= radius**2, second <= radius**2) for radius in tolerances]
 
 
-def _squared_distances(boundary: Mask, reach: int) -> NDArray[np.unsignedinteger]:
-    """Squared distance in voxels to the nearest voxel of the boundary; `reach`² + 1 where it is farther.
+def squared_distances(mask: Mask, reach: int) -> NDArray[np.unsignedinteger]:
+    """Squared distance in voxels to the nearest voxel of the mask; `reach`² + 1 where it is farther.
 
     The minimum over x' of (x − x')² + d(x')², an axis after the other (Felzenszwalb and Huttenlocher 2012),
     is looked for among the `reach` neighbours to each side: for the few voxels of a tolerance
@@ -59,7 +59,7 @@ def _squared_distances(boundary: Mask, reach: int) -> NDArray[np.unsignedinteger
     """
     beyond = reach**2 + 1
     kind = np.min_scalar_type(beyond + reach**2)
-    squared: NDArray[np.unsignedinteger] = np.where(boundary, 0, beyond).astype(kind)
+    squared: NDArray[np.unsignedinteger] = np.where(mask, 0, beyond).astype(kind)
     for plane in squared:  # a plane at a time stays in the processor's cache
         _spread(plane, reach)
         _spread(plane.T, reach)

@@ -130,8 +130,8 @@ def _remedy(truth: Header, prediction: Header) -> str:
     if truth.shape != prediction.shape:
         return resample
     return (
-        "If its voxels are in the truth's order, write it with the truth's affine and spacing; if its axes are "
-        f"flipped, flip them back. {resample}, only if it truly lies elsewhere"
+        "If its voxels are in the truth's order, write it with the truth's affine and spacing; if its axes "
+        f"are flipped, flip them back. {resample}, only if it truly lies elsewhere"
     )
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dmapsvc.errors import BadInput
+from dmapsvc.evaluate.boundaries import squared_distances
 
 Label = TypeVar("Label", np.int16, np.uint16, np.uint8)
 """Class indices, or the values of a label map that take at most 16 bits; 0 is the background."""
 
-_LARGE = 5  # a radius; from it on two distance transforms are faster than the ball, whose work grows with R³
 _TOUCHING = np.ones((3, 3, 3), bool)  # 26 neighbours, as MATLAB's bwconncomp counts in a volume
 
 
@@ -73,25 +73,9 @@ def keep_largest(labels: NDArray[Label], count: int) -> NDArray[Label]:
 
 def _closed(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Dilated by the ball, then eroded by it; outside, everything is as at the edge."""
-    padded = np.pad(mask, 2 * radius, mode="edge")
-    closed = _closed_by_distance(padded, radius) if radius >= _LARGE else _closed_by_ball(padded, radius)
+    grown = squared_distances(np.pad(mask, 2 * radius, mode="edge"), radius) <= radius**2
+    closed = squared_distances(~grown, radius) > radius**2
     return closed[tuple(slice(2 * radius, -2 * radius) for _ in mask.shape)]
-
-
-def _closed_by_ball(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    z, y, x = np.ogrid[tuple([slice(-radius, radius + 1)] * 3)]
-    closed: NDArray[np.bool_] = ndimage.binary_closing(mask, z * z + y * y + x * x <= radius * radius)
-    return closed
-
-
-def _closed_by_distance(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """As by the ball, but for voxels nearer than `radius` to the edge; `mask` has voxels. Distances are
-    roots of whole numbers, rounded to the nearest: none is on the wrong side of the radius.
-    """
-    grown = np.asarray(ndimage.distance_transform_edt(~mask)) <= radius
-    if grown.all():
-        return grown
-    return np.asarray(ndimage.distance_transform_edt(grown)) > radius
 
 
 def _sizes(mask: NDArray[np.bool_]) -> NDArray[np.intp]:

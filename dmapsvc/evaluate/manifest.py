@@ -35,7 +35,7 @@ class Manifest:
                 raise Conflict(
                     f"{folder}: holds predictions made with {name} {earlier.made.get(name)}",
                     f"these are to be made with {value}",
-                    "Name another folder, or replace them",
+                    "Name another folder, or replace them with --replace (`replace` in Python)",
                 )
         return Manifest(cases=tuple(sorted({*self.cases, *earlier.cases})), made=self.made)
 

@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from dmapsvc.errors import BadFile, BadInput
+from dmapsvc.errors import BadFile, DmapsvcError
 from dmapsvc.spec import MapSpec
 from dmapsvc.train.networks import make_network
 from dmapsvc.whole import whole
 
 FORMAT = "dmapsvc-checkpoint-3"
+FAILED = "Make room, or name another folder with -o (`out` in Python)"
+"""What to do where a file of a run could not be written, though its folder could."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,18 +66,14 @@ class Checkpoint:
         return dataclasses.replace(self, patches={}, optimizer={}, scaler={}, history={})
 
     def save(self, path: Path) -> None:
-        """Write to `path`, whole or not at all; raises BadInput where that cannot be written."""
+        """Write to `path`, whole or not at all; raises DmapsvcError where that fails."""
         content = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content |= {"format": FORMAT, "classes": list(self.classes), "spec": self.spec.to_json()}
         try:
             with whole(path) as file:
                 torch.save(content, file)
         except (OSError, RuntimeError) as error:  # torch's writer tells a full disk by a RuntimeError
-            raise BadInput(
-                f"{path}: {error}",
-                "wanted a place where a checkpoint can be written",
-                "Make room, or name another folder with out",
-            ) from None
+            raise DmapsvcError(f"{path}: {error}", remedy=FAILED) from None
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:

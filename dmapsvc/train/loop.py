@@ -13,13 +13,13 @@ import torch
 from torch import distributed
 
 from dmapsvc.errors import DeviceFailed, DmapsvcError, TooLarge
+from dmapsvc.train.memory import short_memory
 from dmapsvc.train.parallel import Group, process_group
 from dmapsvc.train.progress import Start, Step
 from dmapsvc.train.run import Run
 from dmapsvc.train.runfolder import RunFolder
 from dmapsvc.train.settings import TrainSettings
 
-_NO_MEMORY = ("DefaultCPUAllocator", "Storage size calculation overflowed")
 _NO_NEIGHBOUR = ("gloo", "Connection closed by peer", "Connection reset by peer")
 
 
@@ -51,8 +51,9 @@ def train(
 
     Raises what `PatchLoader` and `choose_cases` raise; BadInput if `out` cannot be written, BadFile if its
     last checkpoint is something else, Conflict if it is one of another training, or if another process
-    trains there; Diverged if the loss is no longer finite; BadInput for CUDA where there is none, DeviceFailed
-    for too little memory on it, TooLarge without it; DmapsvcError if another process of the training ended.
+    trains there; Diverged if the loss is no longer finite; BadInput for CUDA where there is none,
+    DeviceFailed for too little memory on it, TooLarge without it; DmapsvcError if another process of the
+    training ended, or the disk is full.
     """
     with _told(), process_group(settings.device) as group, _own_random_numbers(group.device):
         _run(settings, group, on_step, on_start, on_validation)
@@ -81,13 +82,14 @@ def _told() -> Iterator[None]:
     """What PyTorch says of too little memory, and of processes that ended, becomes errors of ours."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        raise DeviceFailed(
-            "the GPU's memory is too small for this training",
-            remedy="Make patch, batch or width smaller, or take device cpu",
-        ) from None
-    except RuntimeError as error:  # on the CPU, and of gloo, PyTorch has no class for it
-        if any(words in str(error) for words in _NO_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        short = short_memory(error)
+        if short == "gpu":
+            raise DeviceFailed(
+                "the GPU's memory is too small for this training",
+                remedy="Make patch, batch or width smaller, or take device cpu",
+            ) from None
+        if short == "machine":
             raise TooLarge(
                 "this machine's memory is too small for this training",
                 remedy="Make patch, batch or width smaller",

@@ -152,7 +152,7 @@ def _check_vacant(out: Path, cases: Sequence[str]) -> None:
         raise Conflict(
             f"{there[0]}: is there already",
             f"{out / FILE} says nothing of it",
-            "Name another folder, or replace it",
+            "Name another folder, or replace it with --replace (`replace` in Python)",
         )
 
 

@@ -18,6 +18,7 @@ from dmapsvc.errors import DmapsvcError, GridMismatch, TooLarge
 from dmapsvc.evaluate.cleaning import clean
 from dmapsvc.train.checkpoint import Checkpoint
 from dmapsvc.train.images import Images
+from dmapsvc.train.memory import short_memory
 from dmapsvc.train.networks import placed
 from dmapsvc.train.precision import MixedPrecision
 from dmapsvc.train.predict import segment
@@ -86,7 +87,9 @@ class Predictor:
                 on_progress=on_progress,
             )
             return clean(found, closing=self._closing, components=self._components)
-        except (MemoryError, RuntimeError) as error:  # PyTorch's, where memory is short
+        except (MemoryError, RuntimeError) as error:
+            if short_memory(error) is None:
+                raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise TooLarge(
                 f"case {case!r}: {reason}", remedy="Take a device or a machine with more memory"

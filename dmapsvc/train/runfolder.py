@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dmapsvc.errors import BadInput, Conflict
-from dmapsvc.train.checkpoint import Checkpoint
+from dmapsvc.errors import BadFile, BadInput, Conflict, DmapsvcError
+from dmapsvc.train.checkpoint import FAILED, Checkpoint
 from dmapsvc.train.history import History
 from dmapsvc.train.lock import alone_in
 from dmapsvc.train.settings import TrainSettings
@@ -33,7 +33,7 @@ Which = Literal["best", "last"]
 
 _LOCK = ".training.lock"
 _OWN = {"settings.json", "split.json", "history.csv", "last.pt", "best.pt", "tensorboard", "log.txt"}
-_PLACE = ("wanted a place where a run folder can be written", "Name another folder with out")
+_PLACE = ("wanted a place where a run folder can be written", "Name another folder with -o (`out` in Python)")
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,15 @@ class RunFolder:
 
         Raises BadFile if there is none.
         """
-        return Checkpoint.load(self.best if which == "best" and self.best.exists() else self.last)
+        file = self.best if which == "best" and self.best.exists() else self.last
+        if not file.exists():
+            raise BadFile(
+                f"{self.path}: {'a folder without' if self.path.is_dir() else 'no run folder, so no'} "
+                f"{self.last.name}",
+                "wanted a run folder that `dmapsvc train` wrote",
+                "Name another, or train first",
+            )
+        return Checkpoint.load(file)
 
     def read_settings(self) -> TrainSettings:
         """What was asked for; raises BadInput for a folder without."""
@@ -130,11 +138,11 @@ class RunFolder:
             raise Conflict(
                 f"{self.path}: a folder with {strange[0]}",
                 "a run wants a folder of its own",
-                "Name another with out",
+                "Name another with -o (`out` in Python)",
             )
 
     def write_settings(self, settings: TrainSettings) -> None:
-        """Keep what is asked for now; raises BadInput where that cannot be written, as the next two do."""
+        """Keep what is asked for now; raises DmapsvcError where that fails, as the next two do."""
         with _told(self.settings):
             write_json(self.settings, settings.to_json())
 
@@ -155,4 +163,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BadInput(f"{path}: {error.strerror}", *_PLACE) from None
+        raise DmapsvcError(f"{path}: {error.strerror}", remedy=FAILED) from None

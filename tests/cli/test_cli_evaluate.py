@@ -76,8 +76,28 @@ def test_the_side_of_a_split(cli: Callable[..., Run], truth: Path, tmp_path: Pat
 def test_nothing_scored_leaves_no_file(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
     run = cli("evaluate", truth, write_folder(tmp_path / "found", {"z": boxes()}), "-o", out, "--jobs", "1")
-    assert (run.code, run.out) == (1, f"{out}: 0 cases scored, 3 failed\n")
+    assert (run.code, run.out) == (1, f"{out}: 0 cases scored, 3 failed; not written\n")
     assert not out.exists()
+    assert cli("evaluate", truth, tmp_path / "knees.zarr", "-o", out, "--cases", "a").code == 0
+    again = cli("evaluate", truth, tmp_path / "found", "-o", out, "--jobs", "1")
+    assert "3 failed; the scores that were there are removed" in again.out
+    assert not out.exists()
+
+
+def test_a_side_of_no_split(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:
+    found, out = write_folder(tmp_path / "found", _FOUND), tmp_path / "scores.csv"
+    run = cli("evaluate", truth, found, "-o", out, "--cases", "test")
+    assert run.code == 2
+    assert "the truth has no case of that name. For the test cases of a split, add --split" in run.error
+    named = write_folder(tmp_path / "named", {"test": boxes()})
+    assert cli("evaluate", named, named, "-o", out, "--cases", "test").code == 0
+
+
+def test_a_label_that_is_nowhere(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:
+    found, out = write_folder(tmp_path / "found", _FOUND), tmp_path / "scores.csv"
+    run = cli("evaluate", truth, found, "-o", out, "--labels", "9", "--cases", "a,b")
+    assert (run.code, run.out, out.exists()) == (2, "", False)
+    assert "label 9: in no case" in run.error
 
 
 def test_a_dataset_that_the_service_has_not_is_one_line(
@@ -111,7 +131,13 @@ def test_labels_that_no_truth_has_are_told(cli: Callable[..., Run], truth: Path,
         "--cases",
         "a",
     )
-    assert run.error == "predicted, but in no truth, and not scored: label 1, 2 (add --labels)"
+    assert run.code == 0
+    assert "warning: no label of the truth is in any prediction" in run.error
+    assert "the truth has 5, 7, the predictions have 1, 2." in run.error
+    half = {"a": np.where(boxes() == 5, 1, boxes()).astype(np.uint8)}
+    found = write_folder(tmp_path / "half", half)
+    run = cli("evaluate", truth, found, "-o", tmp_path / "s.csv", "--cases", "a")
+    assert run.error == "predicted, but in no truth, and not scored: label 1 (--labels scores them too)"
 
 
 def test_torch_is_not_imported(truth: Path, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_there_is_no_rate_to_tell_before_a_first_unit_ended(monkeypatch: pytest.
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     meter = Meter("precompute", 3, "cases")
-    for now[0], done in ((1.0, 0.0), (2.0, 0.5)):
+    for now[0], done in ((1.0, 0.0), (2.4, 0.7)):
         meter.show(done)
     assert meter.counts() == "0/3 cases"
     now[0] = 3.0

@@ -222,6 +222,6 @@ def test_a_split_that_will_not_do_is_told_before_anything_runs(
 def test_a_folder_of_other_things_is_left_alone(dataset: Dataset, out: Path) -> None:
     out.mkdir(exist_ok=True)
     (out / "notes.txt").touch()
-    with pytest.raises(Conflict, match="a folder with notes.txt"):
+    with pytest.raises(Conflict, match=r"a folder with notes\.txt"):
         compare(_config(), dataset.path, out)
     assert [path.name for path in out.glob("[!.]*")] == ["notes.txt"]

@@ -133,7 +133,8 @@ def test_another_grid_is_refused_and_units_may_be_voxels(tmp_path: Path) -> None
     failed = evaluate(truth, found, jobs=1).failed
     assert [failure.problem.status for failure in failed] == [409, 409]
     assert "8 x 12 x 13" in failed[0].problem.detail
-    assert "Resample the prediction onto the truth's grid" in failed[1].problem.detail
+    assert "must lie on one grid. Resample the prediction onto the truth's grid" in failed[0].problem.detail
+    assert "write it with the truth's affine and spacing" in failed[1].problem.detail
     plain = tmp_path / "plain"
     plain.mkdir()
     for case, labels in _FOUND.items():
@@ -143,6 +144,32 @@ def test_another_grid_is_refused_and_units_may_be_voxels(tmp_path: Path) -> None
         moved = _of(evaluate(*sides, units="voxel", jobs=1).scores, "b", 5)
         assert (moved.unit, moved.hd95) == ("voxel", 1)
     assert {score.unit for score in evaluate(plain, truth, jobs=1).scores} == {"voxel"}
+
+
+def test_an_affine_that_differs_is_told_as_that(tmp_path: Path) -> None:
+    z, y, x = SPACING
+    truth, found = tmp_path / "truth.nii.gz", tmp_path / "found.nii.gz"
+    write_labels(truth, boxes(), affine=np.diag((x, y, z, 1.0)))
+    write_labels(found, boxes(), affine=np.diag((-x, y, z, 1.0)))
+    (failure,) = evaluate(truth, found).failed
+    assert "their affines differ" in failure.problem.detail
+    assert "if its axes are flipped, flip them back" in failure.problem.detail
+
+
+def test_a_label_that_no_case_of_either_side_has_cannot_be_asked_for(tmp_path: Path) -> None:
+    truth, found = write_folder(tmp_path / "truth", _TRUTH), write_folder(tmp_path / "found", _FOUND)
+    with pytest.raises(BadInput, match=r"label 9, 11: in no case, .*; there are 5, 7\."):
+        evaluate(truth, found, labels=(5, 9, 11), jobs=1)
+    write_folder(found, {"b": np.where(boxes() == 5, 9, 0).astype(np.uint8)})
+    scores = evaluate(truth, found, labels=(9,), jobs=1).scores
+    assert [(score.case, score.g_dsc) for score in scores] == [("a", 1), ("b", 0)]
+
+
+def test_a_case_that_the_truth_lacks_is_no_missing_prediction(tmp_path: Path) -> None:
+    truth = write_folder(tmp_path / "truth", {"a": boxes()})
+    found = write_folder(tmp_path / "found", _FOUND)
+    result = evaluate(truth, found, cases=["a", "b", "x"], jobs=1)
+    assert ["is not in the truth" in failure.problem.detail for failure in result.failed] == [True, True]
 
 
 def test_two_single_files_are_one_case(tmp_path: Path) -> None:

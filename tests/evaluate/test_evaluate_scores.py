@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmapsvc.errors import BadFile, BadInput
+from dmapsvc.errors import BadFile, BadInput, DmapsvcError
 from dmapsvc.evaluate.measures import measure
 from dmapsvc.evaluate.scores import Score, read_scores, write_scores
 
@@ -82,3 +82,13 @@ def test_columns_in_another_order_are_read_and_a_label_twice_is_not(tmp_path: Pa
         read_scores(tmp_path / "none.csv")
     with pytest.raises(BadInput, match="Name another"):
         write_scores(path / "scores.csv", [_score()])
+
+
+def test_a_full_disk_is_not_what_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dmapsvc.evaluate.scores.write_text", full)
+    with pytest.raises(DmapsvcError, match=r"No space left on device\. Make room") as caught:
+        write_scores(tmp_path / "scores.csv", [])
+    assert caught.value.problem.status == 500

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dmapsvc.errors import BadFile, BadInput
+from dmapsvc.errors import BadFile, BadInput, DmapsvcError
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
 from dmapsvc.train import Checkpoint, RunFolder, VNet, train
@@ -81,7 +81,7 @@ def test_files_may_be_read_by_whoever_may_read_a_new_file(split_dataset: Dataset
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "none")
-    with pytest.raises(BadFile, match=r"last\.pt: there is no such file"):
+    with pytest.raises(BadFile, match=r"none: no run folder, so no last\.pt; wanted a run folder that"):
         run.checkpoint()
     with pytest.raises(BadInput, match=r"no settings\.json .*wanted a run folder"):
         run.read_settings()
@@ -97,7 +97,8 @@ def test_a_full_disk_is_told_and_leaves_the_checkpoint_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(BadInput, match=r"last\.pt: .*No space left on device.*Make room"):
+    with pytest.raises(DmapsvcError, match=r"last\.pt: .*No space left on device.*Make room") as caught:
         train(tiny(dataset, steps=2))
+    assert not isinstance(caught.value, BadInput), "what was given is not at fault"
     assert run.last.read_bytes() == before
     assert not [path for path in run.path.iterdir() if path.suffix == ".part"]

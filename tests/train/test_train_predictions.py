@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dmapsvc.loader.source import LocalSource
 from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
-from dmapsvc.train import Checkpoint, RunFolder, VNet
+from dmapsvc.train import Checkpoint, RunFolder, VNet, predictor
 from dmapsvc.train.predict import read_case, segment
 from dmapsvc.train.predictions import predict
 from dmapsvc.train.split import Split
@@ -232,13 +233,40 @@ def test_what_was_asked_wrong_is_told_before_anything_is_written(
         predict(run.path, oblique.path, out, components=-1)
     with pytest.raises(BadInput, match="overlap"):
         predict(run.path, oblique.path, out, overlap=1.0)
-    with pytest.raises(BadFile, match=r"last\.pt"):
+    with pytest.raises(BadFile, match=r"none: no run folder, so no last\.pt"):
         predict(tmp_path / "none", oblique.path, out)
     assert not out.exists()
     out.mkdir()
     (out / "predictions.json").write_text(json.dumps(["b"]))
     with pytest.raises(BadFile, match=r"predictions\.json: cannot be read"):
         predict(run.path, oblique.path, out)
+
+
+def test_only_short_memory_is_told_as_short_memory(
+    run: RunFolder, oblique: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(error: Exception) -> Callable[..., None]:
+        def segment(*_: object, **__: object) -> None:
+            raise error
+
+        return segment
+
+    for number, error in enumerate(
+        (
+            MemoryError(),
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            torch.OutOfMemoryError("no"),
+        )
+    ):
+        monkeypatch.setattr(predictor, "segment", fails(error))
+        ended = predict(run.path, oblique.path, tmp_path / str(number), cases=["b"])
+        assert [problem.status for _, problem in ended.failed] == [413]
+        assert "more memory" in ended.failed[0][1].detail
+    monkeypatch.setattr(
+        predictor, "segment", fails(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    )
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        predict(run.path, oblique.path, tmp_path / "other", cases=["b"])
 
 
 def test_the_run_of_a_training_predicts(split_dataset: Dataset, tmp_path: Path) -> None:
