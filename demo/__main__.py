@@ -63,7 +63,7 @@ def _arguments() -> argparse.Namespace:
         "--labels", help="values that are classes, like 5,6,7; left out: every non-zero value"
     )
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for everything it makes")
-    parser.add_argument("--steps", type=int, default=60, help="training steps (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=600, help="training steps (default: %(default)s)")
     return parser.parse_args()
 
 

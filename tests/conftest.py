@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's & has it ignored, here and in children
+# a shell's & has the one ignored, nohup the other, here and in children
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -129,15 +129,14 @@ def test_a_training_on_cuda_that_is_not_there(
     assert "Take device auto or cpu" in run.error
 
 
-def test_a_training_without_torch_says_how_to_get_it(
-    cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in [name for name in sys.modules if name.startswith(("torch", "dmapsvc.train"))]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "torch", None)
-    run = cli("train", tmp_path / "knees.zarr", "-o", tmp_path / "knees.pt")
-    assert run.code == 1
-    assert "pip install 'dmapsvc[train]'" in run.error
+@pytest.mark.parametrize("command", ["train", "predict", "compare"])
+def test_without_torch_the_extra_is_named(command: str, tmp_path: Path) -> None:
+    words = [command, *["run"] * (command == "predict"), "knees.zarr", "-o", str(tmp_path / "out")]
+    code = f"import sys; sys.modules['torch'] = None; from dmapsvc.cli import main; sys.exit(main({words!r}))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("Install it: pip install 'dmapsvc[train]'.\n")
+    assert len(ran.stderr.splitlines()) == 1
 
 
 def test_an_unforeseen_error_names_its_class_and_how_to_see_more(
