@@ -27,6 +27,7 @@ from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.output import print_table
 from dmapsvc.train.losses import Loss, make_loss
 from dmapsvc.train.names import LOSSES, LossName
+from dmapsvc.train.networks import placed
 from dmapsvc.train.vnet import VNet
 
 PACKAGES = ("torch", "monai", "numpy")
@@ -130,8 +131,7 @@ class _Training:
     def __init__(self, patch: tuple[int, int, int], batch: int, width: int, device: torch.device) -> None:
         torch.manual_seed(0)
         self._device = device
-        self._net = VNet(in_channels=1, classes=CLASSES, width=width).to(device)
-        self._net.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch does not declare it
+        self._net = placed(VNet(in_channels=1, classes=CLASSES, width=width), device)
         self._optimizer = torch.optim.Adam(self._net.parameters(), lr=1e-4)
         self._image = torch.randn(batch, 1, *patch, device=device)
         self._target = torch.randint(0, CLASSES, (batch, *patch), dtype=torch.int16, device=device)

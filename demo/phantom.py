@@ -19,14 +19,8 @@ Array = NDArray[np.float32]
 FEMUR, TIBIA, PATELLA = 1, 2, 3
 NAMES = {FEMUR: "femur", TIBIA: "tibia", PATELLA: "patella"}
 
-_FIELD = (
-    112.0,
-    140.0,
-    140.0,
-)  # mm along z (right to left), y (superior to inferior), x (anterior to posterior)
-_COARSE = (
-    72  # points an axis at most on which shapes are evaluated; they are smooth, so the rest is interpolated
-)
+_FIELD = (112.0, 140.0, 140.0)  # mm: z right to left, y superior to inferior, x anterior to posterior
+_COARSE = 72  # points an axis at most on which shapes are evaluated; smooth, so the rest is interpolated
 _SMOOTH = 2.5  # mm over which the parts of a bone melt into each other
 _TILT = np.deg2rad((4.0, -6.0, 3.0))  # scanners plan knees oblique
 # Parts of each bone: centre and half axes (z, y, x) in mm from the middle of the joint, +y down, +x to the

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 FEW = 5
 
 
-def first_few(things: Sequence[object], most: int = FEW) -> str:
+def first_few(things: Sequence[object], most: int = FEW, comma: str = ", ") -> str:
     """'a, b, c': at most so many, and how many more there are."""
-    more = f" and {len(things) - most} more" if len(things) > most else ""
-    return ", ".join(map(str, things[:most])) + more
+    more = f" … and {len(things) - most} more" if len(things) > most else ""
+    return comma.join(map(str, things[:most])) + more

@@ -18,6 +18,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from dmapsvc.listing import first_few
+
 PLAIN_SECONDS = 10.0  # between two lines of progress where there is no terminal
 SHOWN_REGIONS = 6  # of a case, in one cell of a table
 SHOWN_LABELS = 12  # of a dataset, likewise
@@ -68,18 +70,18 @@ def region_maxima(regions: Iterable[dict[str, Any]], names: Mapping[int, str] | 
     Of many regions, those with the largest distances and the number of the others.
     """
     names = {0: "background", **(names or {})}
-    shown = regions = list(regions)
+    regions = list(regions)
     if len(regions) > SHOWN_REGIONS:
-        shown = sorted(regions, key=lambda region: -float(region["maximum"]))[:SHOWN_REGIONS]
-    words = [f"{names.get(region['value'], region['value'])}: {region['maximum']:.4g}" for region in shown]
-    return _cut(words, len(regions))
+        regions.sort(key=lambda region: -float(region["maximum"]))
+    words = [f"{names.get(region['value'], region['value'])}: {region['maximum']:.4g}" for region in regions]
+    return first_few(words, SHOWN_REGIONS)
 
 
 def label_list(labels: Sequence[int] | None) -> str:
     """'5,6,7', 'all', or the first few of many labels and the number of the others."""
     if labels is None:
         return "all"
-    return _cut([str(label) for label in labels[:SHOWN_LABELS]], len(labels), ",")
+    return first_few(labels, SHOWN_LABELS, ",")
 
 
 def without_labels(regions: Iterable[Sequence[int]]) -> str:
@@ -235,12 +237,6 @@ def _rate(rate: float, unit: str) -> str:
     if 0 < rate < 1:
         return f"{1 / rate:.1f} s each"
     return f"{rate:.1f}/s"
-
-
-def _cut(shown: Sequence[str], count: int, comma: str = ", ") -> str:
-    """The words of `shown`, and how many of `count` are not among them."""
-    more = f" … and {count - len(shown)} more" if count > len(shown) else ""
-    return comma.join(shown) + more
 
 
 def _cell(value: Any) -> str:

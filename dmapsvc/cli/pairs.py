@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dmapsvc.cli.output import plural
+from dmapsvc.listing import first_few
 
 _SHOWN = 8  # cases that are listed by name
 
@@ -16,8 +17,7 @@ def pairing(without_image: Sequence[str], unused_images: Sequence[Path]) -> list
 
     lines = []
     if without_image:
-        more = f", … and {len(without_image) - _SHOWN} more" if len(without_image) > _SHOWN else ""
-        named = ", ".join(without_image[:_SHOWN]) + more
+        named = first_few(without_image, _SHOWN)
         looked = " or ".join(image_names(without_image[0]))
         lines.append(
             f"no image for {plural(len(without_image), 'case')}: {named}; looked for files called {looked}"

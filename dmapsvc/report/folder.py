@@ -15,13 +15,13 @@ import numpy as np
 
 from dmapsvc.errors import BadFile, BadInput, NotFound
 from dmapsvc.evaluate.scores import Score, read_scores
+from dmapsvc.listing import first_few
 from dmapsvc.report.comparison import Comparison, Contender, Floats, Label, Run
 from dmapsvc.report.metrics import METRICS
 
 SCORES, SETTINGS, HISTORY, PREDICTIONS = "scores.csv", "settings.json", "history.csv", "predictions"
 
 _LAYOUT = "wanted <contender>/<run>/scores.csv in it, as `dmapsvc evaluate` writes them"
-_SHOWN = 5  # names in a note, at most
 
 _Key = tuple[str, int]  # a case and a label
 _Scores = dict[_Key, Score]
@@ -81,7 +81,7 @@ def _without_scores(folder: Path) -> list[str]:
     """A note if there are runs without scores: folders with anything else that a run has."""
     runs = {path.parent for name in (SETTINGS, HISTORY, PREDICTIONS) for path in folder.glob(f"*/*/{name}")}
     names = [f"{path.parent.name}/{path.name}" for path in sorted(runs) if not (path / SCORES).is_file()]
-    return [f"Without {SCORES}, so not counted: {_listed(names)}."] if names else []
+    return [f"Without {SCORES}, so not counted: {first_few(names)}."] if names else []
 
 
 def _unit(folder: Path, runs: Sequence[_Scores]) -> tuple[str, float]:
@@ -122,13 +122,13 @@ def _common(
     if lacking := sorted(everyone - subjects):
         short = [run for run, cases in zip(runs, complete, strict=True) if cases < everyone]
         notes.append(
-            f"Scored in some runs only, so left out of all: subjects {_listed(lacking)} "
-            f"(incomplete: {_listed(short)}). If predictions failed there, "
+            f"Scored in some runs only, so left out of all: subjects {first_few(lacking)} "
+            f"(incomplete: {first_few(short)}). If predictions failed there, "
             "the comparison flatters the runs that failed."
         )
     if strange := sorted(set(names) - labels):
         notes.append(
-            f"Scored in some runs only, so left out of all: labels {_listed([names[v] for v in strange])}."
+            f"Scored in some runs only, so left out of all: labels {first_few([names[v] for v in strange])}."
         )
     kept = tuple(Label(value=value, name=names[value]) for value in sorted(labels))
     return tuple(sorted(subjects)), kept, notes
@@ -189,8 +189,3 @@ def _read_history(path: Path) -> dict[str, Floats]:
         }
     except (OSError, ValueError, TypeError) as error:
         raise BadFile(f"{path}: {error}", "wanted a table of numbers", "Mend it, or take it away") from None
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
