@@ -81,6 +81,7 @@ def _sections(out: Path, comparison: Comparison) -> dict[str, str]:
         "settings": tables.settings(comparison),
         "search": tables.search(rows),
         "budget": tables.budget(comparison),
+        "growth": tables.growth(comparison),
         "bones": tables.bones(comparison),
         "tests of B-DSC": tables.tests(comparison, B_DSC),
         "tests of G-DSC": tables.tests(comparison, G_DSC),

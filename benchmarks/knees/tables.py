@@ -5,13 +5,14 @@ How a number is written, and every test, is `dmapsvc.report`'s.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
-from dmapsvc.report.comparison import Comparison, Contender, Run
+from dmapsvc.report.comparison import Comparison, Contender, Floats, Run
 from dmapsvc.report.differences import Difference, family
 from dmapsvc.report.metrics import B_DSC, G_DSC, METRICS, Metric
 from dmapsvc.report.tables import cell, number, p_value, settings_table, signed
@@ -124,6 +125,24 @@ def budget(comparison: Comparison) -> str:
     return _table(["", "steps made", "best at step", "minutes a run"], rows)
 
 
+def growth(comparison: Comparison) -> str:
+    """The best validation after each quarter of the budget, the mean over seeds: what more steps still gave.
+
+    A run that its patience ended keeps its best.
+    """
+    runs = [run for contender in comparison.contenders for run in contender.runs if "step" in run.history]
+    last = max((float(run.history["step"][-1]) for run in runs), default=0.0)
+    quarters = [round(last * quarter / 4) for quarter in range(1, 5)]
+
+    def cells(contender: Contender) -> Iterable[str]:
+        return (_mean((100 * _best(run, step) for run in contender.runs), 2) for step in quarters)
+
+    return _table(
+        ["validation, %, by step", *map(str, quarters)],
+        ([contender.name, *cells(contender)] for contender in comparison.contenders),
+    )
+
+
 def settings(comparison: Comparison) -> str:
     """The settings that all runs share, and those that the search chose for each contender."""
     shared, differing = settings_table(comparison)
@@ -165,16 +184,28 @@ def _tried(rows: Iterable[Mapping[str, str]]) -> str:
 
 
 def _best_step(run: Run) -> float:
-    """The step of the best validation, by the measure that chose the checkpoint; NaN without validation."""
-    scores = run.history.get(str(run.settings.get("select")))
-    if scores is None or not np.isfinite(scores).any():
-        return float("nan")
-    return float(run.history["step"][np.nanargmax(scores)])
+    """The step of the best validation; NaN without validation."""
+    steps, scores = _validations(run)
+    return float(steps[scores.argmax()]) if scores.size else math.nan
 
 
-def _mean(values: Iterable[float]) -> str:
-    numbers = list(values)
-    return f"{fmean(numbers):.0f}" if numbers else _NONE
+def _best(run: Run, step: float) -> float:
+    """The best validation up to `step`; NaN where there was none yet."""
+    steps, scores = _validations(run)
+    before = scores[steps <= step]
+    return float(before.max()) if before.size else math.nan
+
+
+def _validations(run: Run) -> tuple[Floats, Floats]:
+    """The steps with a validation, and its score by the measure that chose the checkpoint."""
+    scores = run.history.get(str(run.settings.get("select")), np.empty(0))
+    done = np.isfinite(scores)
+    return run.history.get("step", np.empty(0))[done], scores[done]
+
+
+def _mean(values: Iterable[float], digits: int = 0) -> str:
+    numbers = [value for value in values if not math.isnan(value)]
+    return f"{fmean(numbers):.{digits}f}" if numbers else _NONE
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

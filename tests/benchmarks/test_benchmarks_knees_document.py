@@ -111,6 +111,15 @@ def test_the_budget_is_read_off_the_histories(out: Path) -> None:
     assert "| dice | 30 | 20 | 3 |" in tables.budget(read_comparison(out / "comparison" / "runs"))
 
 
+def test_growth_is_the_best_validation_so_far_and_ended_runs_keep_theirs(out: Path) -> None:
+    run = out / "comparison" / "runs" / "dice" / "seed-1"
+    run.joinpath("history.csv").write_text("step,seconds,b_dsc\n20,1,.2\n30,1,.6\n40,1,.1\n")
+    head, _, *rows = tables.growth(read_comparison(out / "comparison" / "runs")).splitlines()
+    assert head == "| validation, %, by step | 10 | 20 | 30 | 40 |"
+    assert "| dice | \N{EN DASH} | 30.00 | 50.00 | 50.00 |" in rows
+    assert "| cross-entropy | \N{EN DASH} | 40.00 | 40.00 | 40.00 |" in rows
+
+
 @pytest.mark.parametrize(
     ("anatomies", "shares", "told"),
     [
