@@ -41,7 +41,7 @@ def main() -> int:
     except DmapsvcError as error:
         print(f"error: {error.detail}", file=sys.stderr)
         return 2 if error.permanent else 1
-    except RuntimeError as error:  # the service did not start, and says why
+    except (RuntimeError, OSError) as error:  # the service did not start, and says why; a full disk
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stopped:
@@ -82,6 +82,8 @@ def _run(arguments: argparse.Namespace) -> None:
             _train(location, out, [case.case for case in found], arguments.steps)
             _predict(location, out, found[-1].case)
             _score(location, out)
+            if len(found) == 1:
+                _say("One mask: the network was trained on this very case, so the scores are of no other")
     _say_what_next(out / "data" / "store" / f"{DATASET}.zarr", found[0].case)
 
 
@@ -90,7 +92,7 @@ def _emptied(out: Path) -> Path:
 
     Raises Conflict for a folder that no demo has made.
     """
-    previous = out.with_name(f"{out.name}.previous")
+    previous = out.parent / f"{out.name}.previous"
     for folder in (out, previous):
         if folder.exists() and not (folder / MARK).exists():
             raise Conflict(f"{folder} was not made by a demo", remedy="Choose another folder with --out")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from benchmarks.knees import subjects
 from benchmarks.knees.document import COMPARISON
+from dmapsvc.cli.compare import listener
 from dmapsvc.cli.output import Meter
-from dmapsvc.compare import Config, Listener, Result, compare
+from dmapsvc.compare import Config, Result, compare
 from dmapsvc.errors import DmapsvcError
 
 CONFIG = Path(__file__).with_name("cpu.toml")
@@ -31,14 +32,7 @@ def run(recipe: subjects.Recipe, config: Config, out: Path, making: int) -> Resu
     subjects.write(recipe, out, making)
     config = replace(config, train={**config.train, "split": out / subjects.SPLIT})
     with Meter("knees", None, "steps", rate=False, steady=True) as meter:
-
-        def ended(name: str, reason: str | None) -> None:
-            meter.say(f"{name}: {'done' if reason is None else f'failed; {reason}'}")
-
-        listener = Listener(
-            progress=lambda now: meter.show(now.steps, str(now), total=now.total), ended=ended
-        )
-        return compare(config, out / subjects.STORE, out / COMPARISON, listener)
+        return compare(config, out / subjects.STORE, out / COMPARISON, listener(meter))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DmapsvcError as error:
         print(f"error: {error.detail}", file=sys.stderr)
         return 2
+    except OSError as error:  # a full disk, a folder that is not to be written to
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{parsed.out}: stopped; the same command goes on", file=sys.stderr)
         return 130

@@ -23,8 +23,9 @@ from typing import Any
 from benchmarks.knees import tables
 from benchmarks.knees.pictures import draw_subjects
 from benchmarks.knees.subjects import SPLIT, TOLD
-from dmapsvc.errors import BadFile, DmapsvcError, NotFound
+from dmapsvc.errors import BadFile, BadInput, DmapsvcError, NotFound
 from dmapsvc.evaluate.scores import COLUMNS, read_scores
+from dmapsvc.listing import first_few
 from dmapsvc.report.comparison import Comparison
 from dmapsvc.report.folder import SCORES, read_comparison
 from dmapsvc.report.metrics import B_DSC, G_DSC
@@ -39,16 +40,18 @@ _DRAWN = 4  # test subjects
 def write(out: Path, docs: Path) -> None:
     """Bring the document in `docs` up to date with the benchmark in `out`.
 
-    Raises NotFound if the benchmark, the document or a figure that it shows is not there, BadFile if the
-    document lacks a place for what is made here.
+    Raises NotFound if the benchmark, the document or a figure that it shows is not there, BadInput if the
+    benchmark is not through, BadFile if the document lacks a place for what is made here.
     """
     document, runs = docs / DOCUMENT, out / COMPARISON / "runs"
     for path in (out / TOLD, runs, document):
         if not path.exists():
             raise NotFound(f"{path} is not there", "wanted the benchmark's folder, and the document's")
+    comparison = read_comparison(runs)
+    _check_complete(comparison, Split.read(out / SPLIT))
     text = document.read_text(encoding="utf-8")
     figures = _figures(text, out / COMPARISON / "report" / "figures", document)
-    for name, made in _sections(out, read_comparison(runs)).items():
+    for name, made in _sections(out, comparison).items():
         text = _put(text, name, made, document)
     document.write_text(text, encoding="utf-8")
     (docs / NUMBERS).write_text(_numbers(runs), encoding="utf-8")
@@ -56,6 +59,20 @@ def write(out: Path, docs: Path) -> None:
     for figure in figures:
         shutil.copyfile(figure, docs / FIGURES / figure.name)
     draw_subjects(out, Split.read(out / SPLIT).test[:_DRAWN], docs / FIGURES / SUBJECTS)
+
+
+def _check_complete(comparison: Comparison, split: Split) -> None:
+    """Raises BadInput unless every contender has the same seeds, and each of them every test subject."""
+    seeds = {tuple(run.name for run in contender.runs) for contender in comparison.contenders}
+    told = list(comparison.notes)
+    if len(seeds) > 1:
+        told.append("Contenders have different seeds.")
+    if missing := set(split.test) - set(comparison.subjects):
+        told.append(f"Without scores: {first_few(sorted(missing))}.")
+    if told:
+        raise BadInput(
+            " ".join(told), "the document is of the whole benchmark", "Run the benchmark's command once more"
+        )
 
 
 def _figures(text: str, drawn: Path, document: Path) -> list[Path]:

@@ -35,6 +35,7 @@ from dmapsvc.errors import BadInput, Conflict, DmapsvcError
 from dmapsvc.pipeline import precompute
 from dmapsvc.spec import MapSpec
 from dmapsvc.train.split import Split
+from dmapsvc.whole import write_json
 
 SHAPE: Shape = (48, 96, 96)
 JOBS = cores()
@@ -118,9 +119,10 @@ def write(recipe: Recipe, folder: Path, jobs: int) -> None:
 
 
 def _keep(told: dict[str, Any], path: Path) -> None:
-    if path.exists() and json.loads(path.read_text()) != told:
+    if not path.exists():
+        write_json(path, told)
+    elif json.loads(path.read_text()) != told:
         raise Conflict(f"{path} tells of other subjects", "a folder holds one set", "Name another folder")
-    path.write_text(json.dumps(told, indent=1) + "\n")
 
 
 def _written(recipe: Recipe, subjects: Sequence[Subject], folder: Path, jobs: int) -> Iterator[str]:

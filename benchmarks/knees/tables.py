@@ -74,7 +74,7 @@ def metrics(comparison: Comparison) -> str:
 def tests(comparison: Comparison, metric: Metric) -> str:
     """The penalties against every baseline: paired tests of the mean over bones, Holm-corrected.
 
-    † where a difference that is significant is less than two standard errors of the choice of seeds.
+    † where the choice of seeds alone may have made a difference that is significant.
     """
     head = ["", "against", "difference", "95 % interval", "effect", "p", "p, Holm", "SE of seeds", "findable"]
     found = family(comparison, metric, None, "mean").differences
@@ -82,10 +82,9 @@ def tests(comparison: Comparison, metric: Metric) -> str:
 
 
 def seeds(comparison: Comparison) -> str:
-    """B-DSC by seed, the mean over subjects and bones."""
-    runs = max(len(contender.runs) for contender in comparison.contenders)
+    """B-DSC by seed, the mean over subjects and bones, of contenders that have the same seeds."""
     return _table(
-        ["B-DSC, %", *(f"seed {seed}" for seed in range(runs))],
+        ["B-DSC, %", *(run.name.replace("-", " ") for run in comparison.contenders[0].runs)],
         (
             [contender.name, *(number(value, B_DSC.factor) for value in contender.run_means(B_DSC).tolist())]
             for contender in comparison.contenders
@@ -94,35 +93,51 @@ def seeds(comparison: Comparison) -> str:
 
 
 def search(tried: Sequence[Mapping[str, str]]) -> str:
-    """What was tried on the validation subjects, `tried` being search.csv's rows: a column a combination.
+    """What was tried on the validation subjects, `tried` being search.csv's rows: a row a combination.
 
     The mean of the best validation over the seeds of the search, in %; what was taken is bold.
     """
-    values = list(dict.fromkeys(row["values"] for row in tried))
+    names = list(dict.fromkeys(row["contender"] for row in tried))
     return _table(
-        ["validation, %", *values],
+        ["validation, %", *names],
         (
             [
-                name,
+                values.replace(",", ", "),
                 *(
-                    _tried(row for row in tried if (row["contender"], row["values"]) == (name, one))
-                    for one in values
+                    _tried(row for row in tried if (row["contender"], row["values"]) == (name, values))
+                    for name in names
                 ),
             ]
-            for name in dict.fromkeys(row["contender"] for row in tried)
+            for values in dict.fromkeys(row["values"] for row in tried)
         ),
     )
 
 
 def budget(comparison: Comparison) -> str:
-    """How long each contender trained, the mean over its seeds, and when its validation was best."""
+    """How long each contender trained, the mean over its seeds, and when its validation was best.
+
+    Of its runs, those that patience ended, and those whose last validation is their best: they were cut off
+    while they still improved.
+    """
     rows = []
     for contender in comparison.contenders:
         runs = [run for run in contender.runs if "step" in run.history]
-        steps = (run.history["step"][-1] for run in runs)
+        steps = [float(run.history["step"][-1]) for run in runs]
+        ended = sum(step < _budget(run) for run, step in zip(runs, steps, strict=True))
+        improving = sum(step == _best_step(run) for run, step in zip(runs, steps, strict=True))
         minutes = (run.history["seconds"][-1] / 60 for run in runs)
-        rows.append([contender.name, _mean(steps), _mean(map(_best_step, runs)), _mean(minutes)])
-    return _table(["", "steps made", "best at step", "minutes a run"], rows)
+        rows.append(
+            [
+                contender.name,
+                _mean(steps),
+                _mean(map(_best_step, runs)),
+                f"{ended} of {len(runs)}",
+                f"{improving} of {len(runs)}",
+                _mean(minutes),
+            ]
+        )
+    head = ["", "steps made", "best at step", "ended by patience", "best at the last step", "minutes a run"]
+    return _table(head, rows)
 
 
 def growth(comparison: Comparison) -> str:
@@ -130,9 +145,9 @@ def growth(comparison: Comparison) -> str:
 
     A run that its patience ended keeps its best.
     """
-    runs = [run for contender in comparison.contenders for run in contender.runs if "step" in run.history]
-    last = max((float(run.history["step"][-1]) for run in runs), default=0.0)
-    quarters = [round(last * quarter / 4) for quarter in range(1, 5)]
+    runs = [run for contender in comparison.contenders for run in contender.runs]
+    steps = max(map(_budget, runs), default=0)
+    quarters = [round(steps * quarter / 4) for quarter in range(1, 5)]
 
     def cells(contender: Contender) -> Iterable[str]:
         return (_mean((100 * _best(run, step) for run in contender.runs), 2) for step in quarters)
@@ -169,7 +184,7 @@ def _test(found: Difference, metric: Metric) -> list[str]:
         signed(test.effect),
         p_value(test.p),
         f"**{p_value(found.p)}**" + "†" * found.within_runs if found.significant else p_value(found.p),
-        number(found.runs_error, factor),
+        number(None if found.runs_error is None else found.runs_error.error, factor),
         number(found.detectable, factor),
     ]
 
@@ -181,6 +196,11 @@ def _tried(rows: Iterable[Mapping[str, str]]) -> str:
         return _NONE  # not tried, or it could not be trained with
     score = f"{100 * fmean(scores):.2f}"
     return f"**{score}**" if rows[0]["chosen"] == "yes" else score
+
+
+def _budget(run: Run) -> int:
+    """The steps that a run was given; 0 where its settings do not say."""
+    return int(run.settings.get("steps", 0))
 
 
 def _best_step(run: Run) -> float:

@@ -55,7 +55,7 @@ def command(
     _check_installed()
     asked = _config(context, config)
     with Meter("compare", None, "steps", rate=False, steady=True) as meter, asked_dataset(location):
-        result = compare(asked, location, out, _listener(meter))
+        result = compare(asked, location, out, listener(meter))
     _print_scores(out, result)
     for name, reason in result.failed.items():
         typer.echo(f"error: {name}: {reason}", err=True)
@@ -83,8 +83,8 @@ def _config(context: typer.Context, path: Path | None) -> Config:
     return dataclasses.replace(Config() if path is None else Config.from_toml(path), **given)
 
 
-def _listener(meter: Meter) -> Listener:
-    """Shows the progress, and a line for each run that ended."""
+def listener(meter: Meter) -> Listener:
+    """Shows the progress of a comparison, and a line for each run that ended."""
     from dmapsvc.compare import Listener
 
     def progress(now: Progress) -> None:

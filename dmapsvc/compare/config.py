@@ -20,10 +20,12 @@ from dmapsvc.train.settings import FIELDS, checked_fields
 # what the comparison itself gives each run
 _OWN = ("location", "out", "loss", "scale", "seed")
 # what decides by what measure, on which cases and for how long a choice is made is no matter of choice
-_FIXED = ("steps", "select", "split", "split_seed")
+_FIXED = ("steps", "validate_every", "patience", "select", "split", "split_seed")
+# where a run is done is not what it learns
+_PLACES = ("threads", "device", "save_every")
 # may change when a comparison goes on: which runs there are, and where they run, is not what they learn
 _FREE = ("contenders", "seeds", "jobs")
-_FREE_TRAIN = ("split", "threads", "device", "save_every")  # the folder keeps its split
+_FREE_TRAIN = ("split", *_PLACES)  # the folder keeps its split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,18 +61,22 @@ class Config:
         _check("search_steps", steps, steps is None or _is_whole(steps, 1), "at least 1")
         for name in ("closing", "components"):
             _check(name, getattr(self, name), _is_whole(getattr(self, name), 0), "at least 0")
-        _fields(self.train, "train")
+        object.__setattr__(self, "train", _fields(self.train, "train"))
         for name, values in self.search.items():
             _check(f"search {name}", values, bool(values), "at least one value")
-            for value in values:
-                _searched(name, value, "search")
+        searched = {
+            name: tuple(_searched(name, value, "search") for value in values)
+            for name, values in self.search.items()
+        }
+        object.__setattr__(self, "search", searched)
         _check("overlap", self.overlap, _is_number(self.overlap) and 0 <= self.overlap < 1, "0 to below 1")
         tolerable = _is_number(self.tolerance) and 0 <= self.tolerance < float("inf")
         _check("tolerance", self.tolerance, tolerable, "a length of 0 or more")
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain values."""
-        return _plain(dataclasses.asdict(self))  # type: ignore[no-any-return]
+        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return plain
 
     @classmethod
     def from_toml(cls, path: Path) -> Config:
@@ -132,13 +138,13 @@ def _fields(content: Mapping[str, Any], where: str, refused: tuple[str, ...] = _
 
 def _searched(name: str, value: Any, where: str) -> Any:
     """A value that is to be tried of a field; raises BadInput also for what all that is tried has alike."""
-    if name in _FIXED:
+    if name in (*_FIXED, *_PLACES):
         raise BadInput(
             f"{where}: {name}",
             "what is tried is told apart by validation, for which this has to be the same",
             "Set it in [train]" + (", or search_steps for the search alone" if name == "steps" else ""),
         )
-    return _fields({name: value}, where, (*_OWN, *_FIXED))[name]
+    return _fields({name: value}, where, (*_OWN, *_FIXED, *_PLACES))[name]
 
 
 def _check_keys(content: Mapping[str, Any], keys: tuple[str, ...], where: str) -> None:

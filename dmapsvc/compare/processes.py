@@ -21,11 +21,16 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dmapsvc.errors import Diverged, DmapsvcError
 
 T = TypeVar("T")
+
+Work = Callable[[T, Callable[[Any], None]], None]
+"""What is done in a process: a function of a module that does a task. It tells news, whatever can be pickled;
+KeyboardInterrupt is raised in it where it has to stop.
+"""
 
 _INTERRUPTED = 130  # 128 + SIGINT
 
@@ -36,13 +41,6 @@ class Failure:
 
     reason: str
     hopeless: bool = False
-
-
-class Work(Protocol[T]):  # type: ignore[misc]  # T is an argument alone
-    """What is done in a process: a function of a module. It tells news, whatever can be pickled."""
-
-    def __call__(self, task: T, tell: Callable[[Any], None], /) -> None:
-        """Do `task`; KeyboardInterrupt is raised where it has to stop."""
 
 
 class Processes(Generic[T]):

@@ -14,6 +14,7 @@ from dmapsvc.report.metrics import Metric
 from dmapsvc.report.statistics import (
     LEVEL,
     PairedTest,
+    RunsError,
     detectable_effect,
     holm,
     paired_test,
@@ -26,18 +27,17 @@ from dmapsvc.report.statistics import (
 class Difference:
     """`reference` minus `other`, subject by subject, in the metric's own unit (shares as 0 to 1).
 
-    `p` is `test.p` corrected by Holm within the family. `runs_error`: the standard error of the mean
-    difference that comes from the choice of runs alone, None with a single run. `detectable`: the smallest
-    true mean difference that the first, strictest step of Holm would find with 80 % power, given the
-    deviation of the differences seen; None where no difference could be found, or the differences are all
-    the same.
+    `p` is `test.p` corrected by Holm within the family. `runs_error`: what the choice of runs alone does to
+    the mean difference, None with a single run. `detectable`: the smallest true mean difference that the
+    first, strictest step of Holm would find with 80 % power, given the deviation of the differences seen;
+    None where no difference could be found, or the differences are all the same.
     """
 
     reference: str
     other: str
     test: PairedTest
     p: float
-    runs_error: float | None
+    runs_error: RunsError | None
     detectable: float | None
 
     @property
@@ -47,8 +47,8 @@ class Difference:
 
     @property
     def within_runs(self) -> bool:
-        """Whether the mean difference is less than two standard errors of the choice of runs."""
-        return self.runs_error is not None and abs(self.test.mean) < 2 * self.runs_error
+        """Whether the choice of runs alone may have made the mean difference: 0 is within its reach."""
+        return self.runs_error is not None and abs(self.test.mean) < self.runs_error.reach
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,7 @@ def _predictions(contender: Contender) -> dict[str, LabelMaps]:
     found = {}
     for run in contender.runs:
         folder = run.folder / PREDICTIONS
-        if folder.is_dir() and any(folder.iterdir()):
+        if any(path.suffix != ".json" for path in folder.glob("[!.]*")):  # a manifest stays when they go
             found[run.name] = open_label_maps(folder)
     return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dmapsvc.report.comparison import Comparison, Contender
 from dmapsvc.report.differences import Difference, Family
 from dmapsvc.report.metrics import Metric
-from dmapsvc.report.statistics import FEWEST, LEVEL, smallest_p
+from dmapsvc.report.statistics import FEWEST, LEVEL, largest_rejected, smallest_p
 from dmapsvc.report.tables import deviation, number
 
 
@@ -49,6 +49,11 @@ def limits(comparison: Comparison, family: Family) -> list[str]:
         told.append(
             f"With {subjects} subjects and {len(family.differences)} comparisons no corrected p below "
             f"{family.smallest_p:.3g} is possible. No test here can show a difference; name fewer references."
+        )
+    elif largest_rejected(subjects, LEVEL / len(family.differences)) == 0:
+        told.append(
+            f"With {subjects} subjects and {len(family.differences)} comparisons, a test is significant only "
+            f"if some difference has one sign in all {subjects} subjects."
         )
     if any(len(contender.runs) == 1 for contender in comparison.contenders):
         told.append(

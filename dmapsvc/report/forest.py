@@ -80,7 +80,7 @@ def _draw(
         ends = [interval.low * sign, interval.high * sign]
         axes.plot(ends, [row, row], color=colour, linewidth=3, solid_capstyle="butt", zorder=3)
     if difference.runs_error is not None:
-        middle, reach = difference.test.mean * sign, 2 * difference.runs_error * family.metric.factor
+        middle, reach = difference.test.mean * sign, difference.runs_error.reach * family.metric.factor
         axes.plot([middle - reach, middle + reach], [row, row], color=colour, linewidth=0.9, zorder=2)
     face = colour if difference.significant else theme.paper
     axes.scatter(
@@ -112,7 +112,7 @@ def _legend(theme: Theme, marks: Marks) -> list[Line2D | Patch]:
         (marks.shown, point(theme.ink, "corrected p < 0.05")),
         (marks.not_shown, point(theme.paper, "corrected p ≥ 0.05: no difference shown")),
         (marks.interval, line(3, "95 % interval over subjects")),
-        (marks.runs, line(0.9, "± 2 standard errors of the choice of runs")),
+        (marks.runs, line(0.9, "95 % interval over the choice of runs")),
         (marks.detectable, Patch(color=theme.hair, label="too small for this design to find (80 % power)")),
     ]
     return [mark for drawn, mark in everything if drawn]

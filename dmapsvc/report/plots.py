@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
@@ -95,9 +95,9 @@ def panel_title(axes: Axes, letter: str, title: str) -> None:
     axes.set_title(f"({letter})  {title}" if letter else title, loc="left", fontweight="bold", fontsize=10)
 
 
-def plain_axes(axes: Axes, grid: str = "x") -> None:
+def plain_axes(axes: Axes, grid: Literal["x", "y", "both"] = "x") -> None:
     """Hair lines along `grid`, and no box around the panel."""
-    axes.grid(True, axis=grid, linewidth=0.7)  # type: ignore[arg-type]  # 'x' or 'y'
+    axes.grid(True, axis=grid, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(length=0)

@@ -51,7 +51,7 @@ def check_folder(out: Path) -> None:
     try:
         with TemporaryFile(dir=there):  # permissions alone do not tell: a file system may be read-only
             pass
-        foreign = there == out and any(out.iterdir()) and not _is_report(out)
+        foreign = there == out and any(out.glob("[!.]*")) and not _is_report(out)
     except OSError as error:
         raise _unwritable(there, error) from None  # not the name of the file that was tried
     if foreign:
@@ -70,9 +70,10 @@ def write_folder(
     Raises BadInput if that is not possible.
     """
     try:
-        for name in (_FIGURES, _TABLES):
-            (out / name).mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         write_text(out / PAGE, page)  # first: with it the folder is a report, however the writing ends
+        for name in (_FIGURES, _TABLES):
+            (out / name).mkdir(exist_ok=True)
         for name in FIGURES:
             _write_figure(out / _FIGURES, name, figures.get(name))
         for name, rows in tables.items():

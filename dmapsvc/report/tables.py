@@ -154,7 +154,7 @@ def _numbers(found: Difference, metric: Metric) -> Row:
         "rank_biserial": round(test.effect, 4),
         "p": test.p,
         "p_holm": found.p,
-        "se_runs": _scaled(found.runs_error, metric),
+        "se_runs": _scaled(None if found.runs_error is None else found.runs_error.error, metric),
         "smallest_found_80": _scaled(found.detectable, metric),
     }
 

@@ -45,7 +45,8 @@ def out(tmp_path: Path) -> Path:
             run = folder / "comparison" / "runs" / contender / f"seed-{seed}"
             scores = [_score(i, label, level + 0.001 * seed) for i in range(10) for label in BONES]
             write_scores(run / "scores.csv", scores)
-            (run / "settings.json").write_text(json.dumps({"select": "b_dsc", "net": "vnet", "lr": level}))
+            settings = {"select": "b_dsc", "net": "vnet", "lr": level, "steps": 40}
+            (run / "settings.json").write_text(json.dumps(settings))
             (run / "history.csv").write_text(
                 "step,seconds,loss,lr,g_dsc,b_dsc\n10,60,1,1,,\n20,120,1,1,.5,.4\n30,180,1,1,.5,.3\n"
             )
@@ -97,18 +98,24 @@ def test_a_difference_that_other_seeds_may_not_show_is_marked(out: Path) -> None
 def test_what_was_chosen_is_bold_and_what_failed_has_no_number() -> None:
     rows = [
         {"contender": "dice", "values": "lr=0.1", "score": "0.5", "chosen": "no"},
-        {"contender": "dice", "values": "lr=1", "score": "0.625", "chosen": "yes"},
+        {"contender": "dice", "values": "lr=1,batch=2", "score": "0.625", "chosen": "yes"},
         {"contender": "focal", "values": "lr=0.1", "score": "0.4", "chosen": "yes"},
-        {"contender": "focal", "values": "lr=1", "score": "", "chosen": "no"},
+        {"contender": "focal", "values": "lr=1,batch=2", "score": "", "chosen": "no"},
     ]
-    assert tables.search(rows).splitlines()[2:] == [
-        "| dice | 50.00 | **62.50** |",
-        "| focal | **40.00** | \N{EN DASH} |",
+    assert tables.search(rows).splitlines() == [
+        "| validation, % | dice | focal |",
+        "| --- | --- | --- |",
+        "| lr=0.1 | 50.00 | **40.00** |",
+        "| lr=1, batch=2 | **62.50** | \N{EN DASH} |",
     ]
 
 
 def test_the_budget_is_read_off_the_histories(out: Path) -> None:
-    assert "| dice | 30 | 20 | 3 |" in tables.budget(read_comparison(out / "comparison" / "runs"))
+    run = out / "comparison" / "runs" / "dice" / "seed-1"
+    run.joinpath("history.csv").write_text("step,seconds,b_dsc\n20,60,.2\n40,60,.6\n")
+    found = tables.budget(read_comparison(out / "comparison" / "runs")).splitlines()
+    assert "| dice | 35 | 30 | 1 of 2 | 1 of 2 | 2 |" in found
+    assert "| cross-entropy | 30 | 20 | 2 of 2 | 0 of 2 | 3 |" in found
 
 
 def test_growth_is_the_best_validation_so_far_and_ended_runs_keep_theirs(out: Path) -> None:
@@ -153,6 +160,23 @@ def test_the_document_is_brought_up_to_date_and_its_text_stays(out: Path, tmp_pa
     assert (docs / "figures" / "knees" / "figure-3.png").read_bytes() == b"drawn"
     assert not (docs / "figures" / "knees" / "figure-3a.png").exists()  # the document does not show it
     assert (docs / "figures" / "knees" / "subjects.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_benchmark_that_is_not_through_makes_no_document(
+    out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / document.DOCUMENT).write_text((ROOT / "docs" / document.DOCUMENT).read_text())
+    (out / "comparison" / "runs" / "dice" / "seed-1" / "scores.csv").unlink()
+    assert document.main([str(out), "--docs", str(docs)]) == 2
+    told = capsys.readouterr().err
+    assert "dice/seed-1" in told
+    assert "Run the benchmark's command once more" in told
+    assert not (docs / document.NUMBERS).exists()
+    Split(train=("knee01",), test=(*SUBJECTS, "knee99")).write(out / "split.json")
+    assert document.main([str(out), "--docs", str(docs)]) == 2
+    assert "knee99" in capsys.readouterr().err
 
 
 def _by_hand(text: str) -> list[str]:

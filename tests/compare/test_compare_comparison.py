@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dmapsvc.compare import Config, Listener, Result, compare
@@ -190,6 +192,20 @@ def test_contenders_and_seeds_may_be_added_and_nothing_else_may_change(dataset: 
         with pytest.raises(Conflict, match=says):
             _compare(dataclasses.replace(config, **change), dataset, out)
     assert json.loads((out / "comparison.json").read_text())["seeds"] == 2
+
+
+def test_cases_that_changed_since_are_refused_and_a_dataset_that_moved_is_not(
+    dataset: Dataset, out: Path, tmp_path: Path
+) -> None:
+    config = _config(contenders=TWO[:1])
+    _compare(config, dataset, out)
+    moved = Dataset.open(Path(shutil.copytree(dataset.path, tmp_path / "moved.zarr")))
+    again, ends = _compare(config, moved, out)
+    assert (again.failed, ends) == ({}, {})
+    other = np.ones((16, 16, 16), dtype=np.float32)
+    moved.publish_image("b", other, spacing=(1.0, 1.0, 1.0), affine=None, sha256="f" * 64)
+    with pytest.raises(Conflict, match=r"moved: not as when the comparison began: b; all runs of"):
+        _compare(config, moved, out)
 
 
 def test_two_at_once_in_one_folder_are_refused(dataset: Dataset, out: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_eight_of_the_benchmark_are_the_default_and_every_loss_can_be_compar
         ("[train]\nzzz = 1", "there is no setting 'zzz'; wanted one of net, width, patch, batch, steps, "),
         (
             "[search]\nzzz = [1]",
-            "there is no setting 'zzz'; wanted one of net, width, patch, batch, validate",
+            "there is no setting 'zzz'; wanted one of net, width, patch, batch, lr",
         ),
         ("[train]\nstep = 1", "Did you mean 'steps'"),
         ("[train]\nloss = 'dice'", r"\[train\]: loss; the comparison itself"),
@@ -87,6 +87,8 @@ def test_the_eight_of_the_benchmark_are_the_default_and_every_loss_can_be_compar
             r"\[search\]: steps; .* the same. Set it in \[train\], or search_steps",
         ),
         ("[search]\nselect = ['g_dsc', 'b_dsc']", r"\[search\]: select; .* Set it in \[train\]\."),
+        ("[search]\npatience = [1, 2]", r"\[search\]: patience; .* Set it in \[train\]\."),
+        ("[search]\nthreads = [1, 2]", r"\[search\]: threads; .* Set it in \[train\]\."),
         ("[search]\nlr = 1e-4", r"\[search\] lr is 0\.0001; wanted a list"),
         ("[search]\nlr = []", r"\[search\] lr is \[\]; wanted a list"),
         ("[search]\nlr = ['fast']", r"\[search\]: lr is 'fast'; wanted a number"),
@@ -119,6 +121,13 @@ def test_what_cannot_be_is_refused_by_name(tmp_path: Path, text: str, says: str)
 def test_a_script_is_told_what_a_file_is(change: dict[str, Any]) -> None:
     with pytest.raises(BadInput, match=next(iter(change))):
         Config(**change)
+
+
+def test_a_scripts_values_are_kept_as_a_files_are() -> None:
+    said = Config(train={"patch": [16, 32, 32], "lr": 1}, search={"patch": ([8, 16, 16], (16, 16, 16))})
+    assert said.train == {"patch": (16, 32, 32), "lr": 1.0}
+    assert isinstance(said.train["lr"], float)
+    assert said.search == {"patch": ((8, 16, 16), (16, 16, 16))}
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:

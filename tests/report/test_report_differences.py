@@ -151,7 +151,10 @@ def test_the_lead_tells_how_far_runs_are_apart_too(
     assert findings(comparison, [of(comparison)])[0].lead == f"Mean B-DSC: a, {mean:.2f} %{spread}."
 
 
-@pytest.mark.parametrize(("subjects", "told"), [(5, "no p below 0.0625"), (6, None), (1, "1 subject no p")])
+@pytest.mark.parametrize(
+    ("subjects", "told"),
+    [(5, "no p below 0.0625"), (6, "has one sign in all 6 subjects"), (9, None), (1, "1 subject no p")],
+)
 def test_too_few_subjects_for_any_p_is_said(tmp_path: Path, subjects: int, told: str | None) -> None:
     comparison = read_comparison(write_comparison(tmp_path, contenders=["a", "b"], runs=2, subjects=subjects))
     sentences = " ".join(limits(comparison, of(comparison)))

@@ -77,6 +77,7 @@ def test_the_figure_has_a_panel_a_side_a_contender_and_a_named_scale(folder: Pat
 def test_a_contender_without_predictions_is_not_drawn(folder: Path) -> None:
     for path in (folder / "runs" / "grown").rglob("*.nii.gz"):
         path.unlink()
+        (path.parent / "predictions.json").write_text("{}")
     maps = error_maps(read_comparison(folder / "runs"), folder / "truth")
     assert maps is not None
     assert [found.contender for found in maps.maps] == ["exact"]

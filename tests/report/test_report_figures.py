@@ -95,7 +95,7 @@ def test_the_forest_has_a_row_a_pair_right_where_the_first_is_better(comparison:
     ("runs", "subjects", "told"),
     [
         (1, 2, {"corrected p ≥ 0.05: no difference shown"}),
-        (2, 5, {"corrected p ≥ 0.05: no difference shown", "± 2 standard errors of the choice of runs"}),
+        (2, 5, {"corrected p ≥ 0.05: no difference shown", "95 % interval over the choice of runs"}),
         (
             1,
             6,

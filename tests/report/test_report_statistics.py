@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dmapsvc.report.statistics import (
+    RunsError,
     detectable_effect,
     holm,
+    largest_rejected,
     paired_test,
     rank_biserial,
     runs_error,
@@ -123,10 +125,27 @@ def test_the_detectable_effect_of_many_is_nearly_the_t_tests() -> None:
     assert effect == pytest.approx(formula, rel=0.04)
 
 
-def test_runs_error_by_hand() -> None:
-    assert runs_error([1, 3], [2, 2]) == pytest.approx(1.0)
-    assert runs_error([1, 3], [2, 4, 6]) == pytest.approx(np.sqrt(2 / 2 + 4 / 3))
+def test_the_error_of_runs_is_welchs() -> None:
+    by_hand = runs_error([1, 3], [2, 4, 6])
+    assert by_hand is not None
+    assert by_hand.error == pytest.approx(np.sqrt(2 / 2 + 4 / 3))
+    first, second = np.random.default_rng(5).normal(size=(2, 5)) * [[1.0], [3.0]]
+    found = runs_error(first, second)
+    welch = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
+    assert found is not None
+    assert first.mean() - second.mean() + found.reach * np.array([-1, 1]) == pytest.approx([*welch])
+
+
+def test_runs_that_are_all_alike_reach_nowhere_and_one_run_says_nothing() -> None:
+    assert runs_error([2, 2], [3, 3]) == RunsError(error=0.0, reach=0.0)
     assert runs_error([1], [2, 2]) is None
+
+
+def test_only_one_sign_is_rejected_where_there_is_no_room_for_more() -> None:
+    assert largest_rejected(5) is None
+    assert largest_rejected(6) == 0
+    assert largest_rejected(10) == 8  # Wilcoxon's table
+    assert largest_rejected(10, 0.05 / 15) == 0
 
 
 @pytest.mark.parametrize("values", [[], [float("nan")], [[1.0, 2.0]]])
