@@ -119,9 +119,10 @@ def command(
 def _check_served(*sides: str) -> None:
     """Raises NotFound for a dataset that its service has not, in the command line's words."""
     from dmapsvc.evaluate.labelmaps import open_label_maps
+    from dmapsvc.loader.source import is_url
 
     for side in sides:
-        if "://" in side:
+        if is_url(side):
             with asked_dataset(side):
                 open_label_maps(side).cases()
 
@@ -150,19 +151,26 @@ def _check_no_side(truth: str, cases: str) -> None:
 
 
 def _print_averages(scores: Sequence[Score]) -> None:
-    from dmapsvc.evaluate.averages import averages
+    from dmapsvc.evaluate.averages import IN_UNITS, averages
     from dmapsvc.report.metrics import METRICS
 
-    shown = [metric for metric in METRICS if metric.key in _COLUMNS]
-    unit = " or ".join(sorted({unit_word(score.unit) for score in scores}))
+    unit, *others = sorted({unit_word(score.unit) for score in scores})
+    columns = [key for key in _COLUMNS if not (others and key in IN_UNITS)]
+    shown = [metric for metric in METRICS if metric.key in columns]
     titles = [f"{metric.title} ({unit if metric.distance else '%'})" for metric in shown]
     print_table(
         ("label", "cases", *titles),
         [
             (row.name, row.cases, *(_cell(row, metric.key, metric.factor) for metric in shown))
-            for row in averages(scores, _COLUMNS)
+            for row in averages(scores, columns)
         ],
     )
+    if others:
+        typer.echo(
+            "warning: cases in mm, and in voxels where the truth has no spacing: the table leaves out what "
+            "depends on the unit. --units voxel measures all in voxels.",
+            err=True,
+        )
 
 
 def _cell(row: Average, key: str, factor: float) -> str:
@@ -186,6 +194,12 @@ def _print_notes(found: Evaluation) -> None:
         typer.echo(
             f"predicted, but in no truth, and not scored: label {first_few(found.unscored)} (--labels scores "
             "them too)",
+            err=True,
+        )
+    if found.absent and found.scores:
+        typer.echo(
+            f"label {first_few(found.absent)}: in none of the cases that were scored, which count as "
+            "predicted rightly; those that failed may have it",
             err=True,
         )
     for failure in found.failed:

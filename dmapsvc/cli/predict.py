@@ -11,12 +11,13 @@ from dmapsvc.cli.extras import train_extra
 from dmapsvc.cli.output import Meter
 from dmapsvc.cli.served import asked_dataset
 from dmapsvc.errors import BadInput
+from dmapsvc.train.split import SIDES
 
 if TYPE_CHECKING:
     from dmapsvc.train.runfolder import Which
     from dmapsvc.train.settings import Device
 
-_WORDS = ("test", "valid", "train", "all")
+_WORDS = (*SIDES, "all")
 
 
 def command(
@@ -71,7 +72,8 @@ def command(
 
         def ended_case(done: int, total: int, case: str) -> None:
             show(done, total, case)
-            meter.log(f"{out / case}.nii.gz")
+            if (file := out / f"{case}.nii.gz").exists():  # it may have failed
+                meter.log(str(file))
 
         ended = predict(
             run,

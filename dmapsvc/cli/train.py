@@ -162,9 +162,9 @@ def command(
             shown = TrainView(meter, settings)
             try:
                 with asked_dataset(str(settings.location)):
-                    train(settings, shown.step, shown.start, shown.validating)
+                    train(settings, shown.step, shown.start, shown.validating, shown.save)
             except KeyboardInterrupt:
-                meter.say(_saved(settings.out))
+                meter.say(shown.kept())
                 raise
     typer.echo(f"{settings.out}: {shown.ended()}")
 
@@ -182,13 +182,3 @@ def _settings(context: typer.Context, config: Path | None) -> TrainSettings:
         if name not in values:
             raise BadInput(missing, "a training wants a dataset and a folder for what it makes", remedy)
     return TrainSettings(**values)
-
-
-def _saved(folder: Path) -> str:
-    """At which step a training that was stopped is kept."""
-    from dmapsvc.train.checkpoint import Checkpoint
-
-    last = folder / "last.pt"
-    return (
-        f"saved at step {Checkpoint.load(last).step} in {folder}" if last.exists() else "no step to save yet"
-    )

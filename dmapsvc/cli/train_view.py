@@ -29,13 +29,14 @@ class TrainView:
     def __init__(self, meter: Meter, settings: TrainSettings) -> None:
         self._meter, self._settings = meter, settings
         self._done, self._last = 0, ""
+        self._kept: int | None = None  # the step of the last checkpoint; None before the training has begun
         self._recent: deque[Step] = deque(maxlen=RECENT)
 
     def start(self, start: Start) -> None:
         """Lines that stay: what is trained, on what, where."""
         settings = self._settings
         split = start.split
-        self._done = start.step
+        self._done = self._kept = start.step
         goes_on = f", goes on at step {start.step}" if start.step else ""
         for line in (
             f"{settings.net} of width {settings.width}, {start.parameters:,} parameters; "
@@ -68,6 +69,16 @@ class TrainView:
         number = min(int(done) + 1, total)
         part = done - (number - 1)
         self._meter.show(self._done, f"validating case {number} of {total}, {part:.0%}")
+
+    def save(self, step: int) -> None:
+        """That a checkpoint is written; nothing is shown."""
+        self._kept = step
+
+    def kept(self) -> str:
+        """At which step a training that was stopped is kept."""
+        if self._kept is None:
+            return "stopped before it began"
+        return f"saved at step {self._kept} in {self._settings.out}" if self._kept else "no step to save yet"
 
     def ended(self) -> str:
         """How far it came and what the last steps were like; to be asked when the training has ended."""

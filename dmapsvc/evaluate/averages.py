@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dmapsvc.errors import BadInput
 from dmapsvc.evaluate.scores import Score
 
 MEAN = "mean"  # what the row over all labels is called
+IN_UNITS = ("nsd", "hd95", "asd")
+"""Measures whose numbers, or whose tolerance, are in the unit of their score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,18 @@ class Average:
 
 
 def averages(scores: Sequence[Score], measures: Sequence[str]) -> list[Average]:
-    """A row for each label, in their order, and one over all of them if there are several; of `measures`."""
+    """A row for each label, in their order, and one over all of them if there are several; of `measures`.
+
+    Raises BadInput for measures `IN_UNITS` of scores in mm and others in voxels, which have no mean.
+    """
+    if len({score.unit for score in scores}) > 1 and (
+        mixed := [name for name in measures if name in IN_UNITS]
+    ):
+        raise BadInput(
+            f"{', '.join(mixed)} of scores in mm and of others in voxels",
+            "a mean is of one unit",
+            "Evaluate with --units voxel (`units` in Python)",
+        )
     labels = {score.label: score.name for score in scores}
     rows = [
         _average(name, [[score] for score in scores if score.label == label], measures)

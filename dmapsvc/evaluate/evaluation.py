@@ -21,6 +21,7 @@ from dmapsvc.evaluate.measures import Measures, measure
 from dmapsvc.evaluate.processes import call_each
 from dmapsvc.evaluate.scores import Score
 from dmapsvc.listing import first_few
+from dmapsvc.loader.source import is_url
 from dmapsvc.settings import load_settings
 from dmapsvc.spec import MapSpec, Units
 
@@ -34,7 +35,8 @@ class Evaluation:
     `scores`: by case, then by label; each case that did not fail has every label. `failed`: the others, by
     name. `without_truth`: predictions that nothing was compared with. `truth_labels`, `predicted_labels`:
     those that some scored case has on either side; `unscored`: of the predicted, those that were neither
-    asked for nor are in any truth.
+    asked for nor are in any truth; `absent`: of those asked for, those that are on neither side of a scored
+    case, which one that failed may have.
     """
 
     scores: tuple[Score, ...]
@@ -43,6 +45,7 @@ class Evaluation:
     truth_labels: tuple[int, ...]
     predicted_labels: tuple[int, ...]
     unscored: tuple[int, ...]
+    absent: tuple[int, ...]
 
 
 def evaluate(
@@ -72,7 +75,8 @@ def evaluate(
     many are done, of how many, and which was the last.
 
     Raises what `open_label_maps` raises; NotFound where no case is; BadInput for labels that cannot be, or
-    are on neither side of any case, units that are none, a tolerance below 0, and jobs below 1.
+    are on neither side of any case and none failed, units that are none, a tolerance below 0, and jobs below
+    1.
     """
     chosen = MapSpec(labels=None if labels is None else tuple(labels), units=units).labels
     if jobs is not None and jobs < 1:
@@ -87,23 +91,26 @@ def evaluate(
         ended.append(result)
         on_case(len(ended), len(wanted), result.case)
     scored = sorted((one for one in ended if isinstance(one, CaseScores)), key=lambda one: one.case)
+    failed = sorted((one for one in ended if isinstance(one, CaseFailed)), key=lambda one: one.case)
     there = sorted({label for one in scored for label in one.truth})
     found = sorted({label for one in scored for label in one.predicted})
-    if scored:
-        _check_there(chosen or (), {*there, *found})
+    absent = tuple(label for label in chosen or () if label not in {*there, *found})
+    if absent and not failed:
+        raise _nowhere(absent, {*there, *found})
     called = {**predicted.names, **truths.names, **(names or {})}
     return Evaluation(
         scores=_scores(scored, known or there, called, tolerance),
-        failed=tuple(sorted((one for one in ended if isinstance(one, CaseFailed)), key=lambda one: one.case)),
+        failed=tuple(failed),
         without_truth=tuple(sorted(set(predicted.cases()) - set(truths.cases()))),
         truth_labels=tuple(there),
         predicted_labels=tuple(found),
         unscored=tuple(label for label in found if label not in {*there, *(known or ())}),
+        absent=absent,
     )
 
 
 def _cases(truths: LabelMaps, predictions: str | Path, cases: Sequence[str] | None) -> list[str]:
-    if cases is None and "://" not in str(predictions):
+    if cases is None and not is_url(predictions):
         manifest = read_manifest(Path(predictions))
         cases = None if manifest is None else manifest.cases
     wanted = truths.cases() if cases is None else sorted(set(cases))
@@ -114,17 +121,13 @@ def _cases(truths: LabelMaps, predictions: str | Path, cases: Sequence[str] | No
     return wanted
 
 
-def _check_there(asked: Sequence[int], there: Collection[int]) -> None:
-    """Raises BadInput for labels that are asked for and not `there`: every case would have predicted them
-    rightly.
-    """
-    absent = [label for label in asked if label not in there]
-    if absent:
-        raise BadInput(
-            f"label {first_few(absent)}: in no case, neither of the truth nor of the predictions",
-            f"there are {first_few(sorted(there), 20)}" if there else "there are no labels at all",
-            "Ask for labels that are there",
-        )
+def _nowhere(absent: Sequence[int], there: Collection[int]) -> BadInput:
+    """Of labels that are asked for and not `there`: every case would have predicted them rightly."""
+    return BadInput(
+        f"label {first_few(absent)}: in no case, neither of the truth nor of the predictions",
+        f"there are {first_few(sorted(there), 20)}" if there else "there are no labels at all",
+        "Ask for labels that are there",
+    )
 
 
 def _jobs(scorer: CaseScorer, cases: Sequence[str]) -> int:

@@ -14,10 +14,9 @@ from typing import Protocol
 import numpy as np
 
 from dmapsvc.errors import NotFound
-from dmapsvc.loader.source import open_dataset
+from dmapsvc.loader.source import is_dataset, open_dataset
 from dmapsvc.pipeline.folder import find_cases
 from dmapsvc.store import Case, Reader
-from dmapsvc.store.layout import NODE
 from dmapsvc.volumes import Header, Volume, read_header, read_labels
 
 
@@ -54,7 +53,7 @@ def open_label_maps(location: str | Path) -> LabelMaps:
     Raises what `open_dataset` raises for a dataset, and what `find_cases` raises for files: BadInput where
     there are none, BadName for two files of one case.
     """
-    if (isinstance(location, str) and "://" in location) or (Path(location) / NODE).is_file():
+    if is_dataset(location):
         return DatasetMaps(location)
     return FileMaps(Path(location))
 

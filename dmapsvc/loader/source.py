@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from dmapsvc.errors import DatasetAway, NotFound
 from dmapsvc.spec import MapSpec, check_name
@@ -122,7 +122,7 @@ def open_source(location: str | Path, *, patience: float | None = None) -> CaseS
     Raises NotFound if there is no dataset; for a URL ServerProblem if the service has none of this name,
     ServerUnreachable if no service answers, BadInput if it is not a dataset's URL.
     """
-    if isinstance(location, str) and "://" in location:
+    if is_url(location):
         return _mirror(location, patience)
     return LocalSource(Path(location))
 
@@ -133,11 +133,21 @@ def open_dataset(location: str | Path, *, patience: float | None = None) -> Read
     Behind a URL the cases are those published now, metadata are read there, and an array is fetched whole
     into the machine's cache when it is first read: meant for many patches of one case, not for one voxel.
     """
-    if isinstance(location, str) and "://" in location:
+    if is_url(location):
         return _mirror(location, patience).reader()
     path = Path(location)
     _check_there(path)
     return Reader.local(path)
+
+
+def is_url(location: str | Path) -> TypeGuard[str]:
+    """Whether a dataset at `location` would be behind a URL, not in a folder."""
+    return isinstance(location, str) and "://" in location
+
+
+def is_dataset(location: str | Path) -> bool:
+    """Whether `location` is a dataset's, a URL or its folder; anything else may be one of files."""
+    return is_url(location) or (Path(location) / NODE).is_file()
 
 
 def _mirror(url: str, patience: float | None) -> Mirror:

@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmapsvc.errors import BadInput, NotFound
+from dmapsvc.errors import BadInput, BadName, NotFound
 from dmapsvc.loader.derived import normalisation
-from dmapsvc.loader.source import CaseSource, open_source
+from dmapsvc.loader.source import CaseSource, is_dataset, open_source
 from dmapsvc.pipeline.folder import FIRST_CHANNEL, SECOND_CHANNEL, find_cases
 from dmapsvc.spec import Spacing
 from dmapsvc.store import ImageRecord
-from dmapsvc.store.layout import NODE
 from dmapsvc.store.linear import in_precision
 from dmapsvc.store.moments import channel_moments
 from dmapsvc.store.record import Affine, affine_rows
@@ -61,7 +60,7 @@ def open_images(location: str | Path) -> Images:
 
     Raises what `open_source` and `find_cases` raise.
     """
-    if (isinstance(location, str) and "://" in location) or (Path(location) / NODE).is_file():
+    if is_dataset(location):
         return DatasetImages(open_source(location))
     return FileImages(Path(location))
 
@@ -82,7 +81,8 @@ class DatasetImages:
 class FileImages:
     """Image files below the folder `path`; cases as `find_cases` calls them, nnU-Net's `_0000` left out.
 
-    Raises what `find_cases` raises; `read` raises BadFile.
+    Raises what `find_cases` raises, BadName also where two files are one case once that is left out; `read`
+    raises BadFile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,7 +95,15 @@ class FileImages:
                     "an image is one file",
                     "Put the channels into one",
                 )
-        self._files = {case.removesuffix(FIRST_CHANNEL): file for case, file in files.items()}
+        self._files: dict[str, Path] = {}
+        for case, file in files.items():
+            other = self._files.setdefault(case.removesuffix(FIRST_CHANNEL), file)
+            if other != file:
+                raise BadName(
+                    f"{other} and {file} are images of one case",
+                    f"{FIRST_CHANNEL} is no part of its name",
+                    "Rename or move one of them",
+                )
 
     def cases(self) -> list[str]:
         """The names of the cases, sorted."""

@@ -59,10 +59,11 @@ class Learner:
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         value = float(self._group.total(loss.detach()).item()) / self._group.world
         if not math.isfinite(value):
+            wider = "precision float32, " if self.precision.dtype == torch.float16 else ""
             raise Diverged(
                 f"the loss is {value} at step {step}",
                 "a finite loss is needed to go on",
-                f"Take another seed, a smaller lr than {self._settings.lr:g}, or scale region",
+                f"Take {wider}another seed, a smaller lr than {self._settings.lr:g}, or scale region",
             )
         return value
 
@@ -84,7 +85,8 @@ class Learner:
     def load_state_dict(self, optimizer: Mapping[str, Any], scaler: Mapping[str, Any]) -> None:
         """Go on with an optimiser and a scaler as they were; the network has its weights already."""
         self._optimizer.load_state_dict(dict(optimizer))
-        self._scaler.load_state_dict(dict(scaler))
+        if scaler:  # there is none of a run that calculated in wider numbers, on another device, so far
+            self._scaler.load_state_dict(dict(scaler))
 
     def _net_draws(self, step: int) -> None:
         numbers = np.random.SeedSequence((self._settings.seed, step, self._group.rank))

@@ -13,6 +13,7 @@ import torch
 from torch import distributed
 
 from dmapsvc.errors import DeviceFailed, DmapsvcError, TooLarge
+from dmapsvc.train.interrupts import undisturbed
 from dmapsvc.train.memory import short_memory
 from dmapsvc.train.parallel import Group, process_group
 from dmapsvc.train.progress import Start, Step
@@ -28,9 +29,10 @@ def train(
     on_step: Callable[[Step], None] = lambda step: None,
     on_start: Callable[[Start], None] = lambda start: None,
     on_validation: Callable[[float, int], None] = lambda done, total: None,
+    on_save: Callable[[int], None] = lambda step: None,
 ) -> RunFolder:
     """Train until `settings.steps`, call `on_start` once it is open and `on_step` after each step, return the
-    run folder, `settings.out`.
+    run folder, `settings.out`. `on_save` is called when the last checkpoint is written, with its step.
 
     `on_validation` is called while a validation goes on, with how many cases are through, a part of the one
     under way counted too, and of how many; in each process of several, of its own.
@@ -47,7 +49,9 @@ def train(
 
     Under `torchrun`, or in a process group of the caller's, each process learns from `batch` patches a step
     and the gradient is their mean: two with a batch of 1 learn what one with a batch of 2 does, as far as no
-    patch is padded. The first of them writes; all call `on_step`.
+    patch is padded. Not with the weighted cross-entropy, which each process divides by its own sum of
+    weights, nor with `monai-vnet`, whose batch normalisation and dropout are each process's. The first of
+    them writes; all call `on_step`, and all have to see the run folder.
 
     Raises what `PatchLoader` and `choose_cases` raise; BadInput if `out` cannot be written, BadFile if its
     last checkpoint is something else, Conflict if it is one of another training, or if another process
@@ -56,7 +60,7 @@ def train(
     training ended, or the disk is full.
     """
     with _told(), process_group(settings.device) as group, _own_random_numbers(group.device):
-        _run(settings, group, on_step, on_start, on_validation)
+        _run(settings, group, on_step, on_start, on_validation, on_save)
     return RunFolder(settings.out)
 
 
@@ -66,15 +70,17 @@ def _run(
     on_step: Callable[[Step], None],
     on_start: Callable[[Start], None],
     on_validation: Callable[[float, int], None],
+    on_save: Callable[[int], None],
 ) -> None:
     """All of it; what it holds of the group is let go of at the end, before the group itself is."""
     with RunFolder(settings.out).alone() if group.leads else nullcontext():
-        run = Run(settings, group)
+        run = Run(settings, group, on_save)
         try:
             on_start(run.start)
             run.to_the_end(on_step, on_validation)
         finally:
-            run.save()
+            with undisturbed():  # a second Ctrl-C is not to cost what the first one saves
+                run.save()
 
 
 @contextmanager

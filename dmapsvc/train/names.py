@@ -34,6 +34,9 @@ DIVISORS: Mapping[NetworkName, int] = MappingProxyType(
 _NORMALISES_EACH = ("monai-unet", "monai-dynunet")
 """Instance normalisation: one voxel alone, at the bottom, has no variance."""
 
+_NORMALISES_BATCH = ("monai-vnet",)
+"""Batch normalisation: nor has one alone in the whole batch."""
+
 
 def check_loss(name: str) -> LossName:
     """`name` itself; raises BadInput if no loss is called that."""
@@ -49,15 +52,19 @@ def check_network(name: str) -> NetworkName:
     return name
 
 
-def check_patch(name: NetworkName, patch: Sequence[int]) -> None:
-    """Raises BadInput unless network `name` can learn from patches of these sides, (z, y, x) in voxels."""
+def check_patch(name: NetworkName, patch: Sequence[int], batch: int) -> None:
+    """Raises BadInput unless network `name` can learn from patches of these sides, (z, y, x) in voxels, so
+    many at a time.
+    """
     divisor = DIVISORS[check_network(name)]
     if len(patch) != 3:
         raise BadInput(f"patch {tuple(patch)}", "wanted three sides", "Try (64, 64, 64)")
     near = tuple(max(1, (side + divisor // 2) // divisor) * divisor for side in patch)
-    small = name in _NORMALISES_EACH and all(side == divisor for side in near)
+    alone = name in _NORMALISES_EACH or (name in _NORMALISES_BATCH and batch == 1)
+    small = alone and all(side == divisor for side in near)
     remedy = f"Try {(2 * divisor,) * 3 if small else near}"
     if near != tuple(patch):
         raise BadInput(f"patch {tuple(patch)}", f"{name} wants three sides, multiples of {divisor}", remedy)
     if small:
-        raise BadInput(f"patch {tuple(patch)}", f"{name} wants a side above {divisor}", remedy)
+        more = ", or a batch above 1" if name in _NORMALISES_BATCH else ""
+        raise BadInput(f"patch {tuple(patch)}", f"{name} wants a side above {divisor}{more}", remedy)

@@ -56,7 +56,15 @@ def open_training(settings: TrainSettings, group: Group) -> Opened:
             _check_same(folder, earlier, settings, patches, group)
             _find_place(folder, earlier, patches)
         if group.leads:
+            folder.write_settings(settings)  # first: by them a folder is known as a run's
             folder.write_split(cases.split)
+    step = 0 if earlier is None else earlier.step
+    if not group.agrees(step):
+        raise Conflict(
+            f"{folder.last}: not every process sees it, or the same",
+            "a training goes on where all of its processes are",
+            "Put the run folder where all machines see it",
+        )
     loss = make_loss(check_loss(settings.loss), voxels=cases.voxels)
     learner = Learner(settings, _network(settings, patches, earlier), loss, group)
     history = History(settings.select)
@@ -64,7 +72,7 @@ def open_training(settings: TrainSettings, group: Group) -> Opened:
         learner.load_state_dict(earlier.optimizer, earlier.scaler)
         history.load_state_dict(earlier.history)
     if group.leads:
-        _write(folder, settings, history, earlier)
+        _write(folder, history, earlier)
     return Opened(
         folder=folder,
         cases=cases,
@@ -72,12 +80,11 @@ def open_training(settings: TrainSettings, group: Group) -> Opened:
         learner=learner,
         validator=_make_validator(settings, group, source, cases, learner),
         history=history,
-        step=0 if earlier is None else earlier.step,
+        step=step,
     )
 
 
-def _write(folder: RunFolder, settings: TrainSettings, history: History, earlier: Checkpoint | None) -> None:
-    folder.write_settings(settings)
+def _write(folder: RunFolder, history: History, earlier: Checkpoint | None) -> None:
     folder.write_history(history)
     if earlier is not None and history.best is not None and history.best.step == earlier.step:
         earlier.to_use().save(folder.best)  # a run that was killed may not have come to it

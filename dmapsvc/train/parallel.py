@@ -48,6 +48,14 @@ class Group:
         if self.world > 1:
             distributed.barrier()
 
+    def agrees(self, number: int) -> bool:
+        """Whether `number` is the same in all processes."""
+        if self.world == 1:
+            return True
+        ends = torch.tensor([number, -number], device=self.device)
+        distributed.all_reduce(ends, distributed.ReduceOp.MAX)
+        return bool(ends[0] == -ends[1])
+
     def joined(self, net: nn.Module) -> nn.Module:
         """`net` with the leader's weights, and gradients that are the mean over all processes."""
         if self.world == 1:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from dmapsvc.errors import BadInput
 from dmapsvc.loader.classes import Classes, check_classes
-from dmapsvc.loader.derived import Normalise, check_image, normalisation
+from dmapsvc.loader.derived import check_image, normalisation
 from dmapsvc.loader.source import CaseSource
 from dmapsvc.store import CaseRecord
 from dmapsvc.store.classtable import class_table
@@ -35,18 +35,17 @@ class WholeCase:
     """A case as a network takes it, whole.
 
     `image`: float32 (C, z, y, x), normalised, on the CPU. `label`: (z, y, x), class indices, int16 (int32 if
-    there are more than 32,767 classes). `record`: what the case says of itself.
+    there are more than 32,767 classes).
     """
 
     image: Tensor
     label: NDArray[np.signedinteger[Any]]
-    record: CaseRecord
 
 
-def read_case(source: CaseSource, case: str, *, classes: Classes, normalise: Normalise = "case") -> WholeCase:
+def read_case(source: CaseSource, case: str, *, classes: Classes) -> WholeCase:
     """A published case, its files fetched first if they are remote; every checksum is verified.
 
-    `classes`: the label of each class, the background's 0 first. `normalise` is the `PatchLoader`'s.
+    `classes`: the label of each class, the background's 0 first.
 
     Raises NotFound if there is no such case or it has no image, BadLabels if it has a label outside
     `classes`, Damaged, DatasetAway, and what else `source` raises.
@@ -56,13 +55,15 @@ def read_case(source: CaseSource, case: str, *, classes: Classes, normalise: Nor
     table = class_table(classes)
     label = np.empty(voxels.record.shape, table.lookup.dtype)
     voxels.read_label(_CORNER, label, table)
-    return WholeCase(image=_image_of(voxels, normalise), label=label, record=voxels.record)
+    return WholeCase(image=_image_of(voxels), label=label)
 
 
-def read_image(source: CaseSource, case: str, *, normalise: Normalise = "case") -> tuple[Tensor, CaseRecord]:
-    """The image of `read_case` without the labels, which may be any or of no use. Raises likewise."""
+def read_image(source: CaseSource, case: str) -> tuple[Tensor, CaseRecord]:
+    """The image of `read_case`, and what the case says of itself, without the labels, which may be any or of
+    no use. Raises likewise.
+    """
     voxels = MappedCase(source.folder(case), case)
-    return _image_of(voxels, normalise), voxels.record
+    return _image_of(voxels), voxels.record
 
 
 def segment(
@@ -169,9 +170,9 @@ def _padded(image: Tensor, patch: Sequence[int]) -> tuple[Tensor, tuple[slice, .
     return padded, inside
 
 
-def _image_of(voxels: MappedCase, normalise: Normalise) -> Tensor:
+def _image_of(voxels: MappedCase) -> Tensor:
     record = check_image(voxels.name, voxels.record)
-    linear, _ = normalisation(record, normalise)
+    linear, _ = normalisation(record, "case")
     image = np.empty((record.channels, *record.shape), np.float32)
     voxels.read_image(_CORNER, image, linear.factor, linear.offset)
     return torch.from_numpy(image)

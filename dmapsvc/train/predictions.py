@@ -14,7 +14,9 @@ from typing import get_args
 from dmapsvc.errors import BadInput, Conflict, DmapsvcError, NotFound, Problem
 from dmapsvc.evaluate.cleaning import check_cleaning
 from dmapsvc.evaluate.manifest import FILE, Manifest, read_manifest
+from dmapsvc.listing import first_few
 from dmapsvc.train.images import DatasetImages, Images, open_images
+from dmapsvc.train.lock import alone_in
 from dmapsvc.train.parallel import process_group
 from dmapsvc.train.predict import OVERLAP, check_overlap
 from dmapsvc.train.predictor import Predictor
@@ -23,6 +25,7 @@ from dmapsvc.train.settings import Device
 from dmapsvc.train.split import SIDES, Split
 
 SUFFIX = ".nii.gz"
+_LOCK = ".predicting.lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +69,12 @@ def predict(
     others are predicted.
 
     With `replace`, the files of the cases that are to be predicted go first, so that one which is there
-    always is of the weights that `out/predictions.json` names.
+    always is of the weights that `out/predictions.json` names. One process at a time predicts into a folder.
 
     Raises BadInput and BadFile for what is no run; what `open_images` raises; NotFound for a name that is no
     case; BadInput for cases that cannot be told, where nothing can be written, and for CUDA where there is
-    none; Conflict if `out` has predictions that were made otherwise.
+    none; Conflict if `out` has predictions that were made otherwise, or would keep some beside those that
+    replace the others, or if another process predicts into it.
     """
     check_cleaning(closing=closing, components=components)
     check_overlap(overlap)
@@ -82,18 +86,19 @@ def predict(
     with process_group(device) as group:
         predictor = Predictor(trained, group.device, overlap=overlap, closing=closing, components=components)
         made = {"images": Path(images.name).name, **predictor.identity}
-        _begin(out, Manifest(cases=tuple(wanted), made=made), replace=replace)
-        missing = [case for case in wanted if not _file(out, case).exists()]
-        skipped = tuple(case for case in wanted if case not in set(missing))
-        images.prefetch(missing)
-        failed: list[tuple[str, Problem]] = []
-        for before, case in enumerate(missing, len(skipped)):
-            tell = partial(_tell, on_progress, before, len(wanted), case)
-            try:
-                predictor.predict(images, case, _file(out, case), tell)
-            except DmapsvcError as error:
-                failed.append((case, error.problem))
-            on_case(before + 1, len(wanted), case)
+        with alone_in(out, what="prediction", file=_LOCK):
+            _begin(out, Manifest(cases=tuple(wanted), made=made), replace=replace)
+            missing = [case for case in wanted if not _file(out, case).exists()]
+            skipped = tuple(case for case in wanted if case not in set(missing))
+            images.prefetch(missing)
+            failed: list[tuple[str, Problem]] = []
+            for before, case in enumerate(missing, len(skipped)):
+                tell = partial(_tell, on_progress, before, len(wanted), case)
+                try:
+                    predictor.predict(images, case, _file(out, case), tell)
+                except DmapsvcError as error:
+                    failed.append((case, error.problem))
+                on_case(before + 1, len(wanted), case)
     lost = {case for case, _ in failed}
     done = tuple(case for case in missing if case not in lost)
     return Predicted(done=done, skipped=skipped, failed=tuple(failed))
@@ -129,20 +134,31 @@ def _known(cases: Collection[str], images: Images) -> list[str]:
 
 
 def _begin(out: Path, manifest: Manifest, *, replace: bool) -> None:
-    """Make the folder, with what it is to hold."""
+    """Write into the folder what it is to hold, and remove what is to be replaced."""
+    asked, earlier = manifest.cases, read_manifest(out) or Manifest(cases=(), made=manifest.made)
+    if replace and earlier.made != manifest.made:
+        _check_all_replaced(out, [case for case in earlier.cases if case not in asked])
+    else:
+        manifest = manifest.joined(earlier, out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        earlier = read_manifest(out)
         if replace:
-            for case in manifest.cases:
+            for case in asked:
                 _file(out, case).unlink(missing_ok=True)
-        if earlier is not None and (not replace or earlier.made == manifest.made):
-            manifest = manifest.joined(earlier, out)
-        known = () if earlier is None else earlier.cases
-        _check_vacant(out, [case for case in manifest.cases if case not in known])
+        _check_vacant(out, [case for case in asked if case not in earlier.cases])
         manifest.write(out)
     except OSError as error:
         raise BadInput(f"{out}: {error.strerror}", "wanted a folder", "Name another") from None
+
+
+def _check_all_replaced(out: Path, others: Sequence[str]) -> None:
+    """Raises Conflict if there are predictions of `others`, which would lie beside those of other weights."""
+    there = [case for case in others if _file(out, case).exists()]
+    if there:
+        raise Conflict(
+            f"{out}: holds predictions of {first_few(there)} that were made otherwise",
+            "all in a folder are made alike",
+            "Replace them too, remove their files, or name another folder",
+        )
 
 
 def _check_vacant(out: Path, cases: Sequence[str]) -> None:

@@ -57,36 +57,14 @@ class Predictor:
 
         `on_progress` is called with the share of the network's work that is done. Raises what `images.read`
         raises; GridMismatch for another number of channels, TooLarge where memory is short, DmapsvcError
-        where the file cannot be written.
+        where a file cannot be read or written.
         """
-        whole = images.read(case)
-        if len(whole.image) != self._trained.channels:
-            raise GridMismatch(
-                f"the image of case {case!r} has {len(whole.image)} channels",
-                f"the network was trained with {self._trained.channels}",
-                "Take images like those that it was trained with",
-            )
-        labels = self._values[self._segment(whole.image, case, on_progress)]
         try:
-            write_labels(file, labels, spacing=whole.spacing, affine=whole.affine)
+            self._predict(images, case, file, on_progress)
         except OSError as error:
             raise DmapsvcError(
-                f"{file}: {error.strerror}", remedy="Make room, or name another folder"
-            ) from None
-
-    def _segment(
-        self, image: torch.Tensor, case: str, on_progress: Callable[[float], None]
-    ) -> NDArray[np.int16]:
-        try:
-            found = segment(
-                self._net,
-                image,
-                patch=self._patch,
-                overlap=self._overlap,
-                autocast=self._precision.narrow,
-                on_progress=on_progress,
-            )
-            return clean(found, closing=self._closing, components=self._components)
+                f"case {case!r}: {error.strerror or error}", remedy="Look at its disk"
+            ) from error
         except (MemoryError, RuntimeError) as error:
             if short_memory(error) is None:
                 raise
@@ -94,6 +72,33 @@ class Predictor:
             raise TooLarge(
                 f"case {case!r}: {reason}", remedy="Take a device or a machine with more memory"
             ) from error
+
+    def _predict(self, images: Images, case: str, file: Path, on_progress: Callable[[float], None]) -> None:
+        whole = images.read(case)
+        if len(whole.image) != self._trained.channels:
+            raise GridMismatch(
+                f"the image of case {case!r} has {len(whole.image)} channels",
+                f"the network was trained with {self._trained.channels}",
+                "Take images like those that it was trained with",
+            )
+        labels = self._values[self._segment(whole.image, on_progress)]
+        try:
+            write_labels(file, labels, spacing=whole.spacing, affine=whole.affine)
+        except OSError as error:
+            raise DmapsvcError(
+                f"{file}: {error.strerror}", remedy="Make room, or name another folder"
+            ) from None
+
+    def _segment(self, image: torch.Tensor, on_progress: Callable[[float], None]) -> NDArray[np.int16]:
+        found = segment(
+            self._net,
+            image,
+            patch=self._patch,
+            overlap=self._overlap,
+            autocast=self._precision.narrow,
+            on_progress=on_progress,
+        )
+        return clean(found, closing=self._closing, components=self._components)
 
 
 def _digest(model: dict[str, Any]) -> str:

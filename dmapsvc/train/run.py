@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from dmapsvc.errors import BadInput
@@ -22,8 +22,8 @@ _DRAWN_EVERY = 10  # steps between two points of TensorBoard's curves
 class Run:
     """A training of `settings` by the processes of `group`: `to_the_end`, and `save` whatever happened."""
 
-    def __init__(self, settings: TrainSettings, group: Group) -> None:
-        self._settings, self._group = settings, group
+    def __init__(self, settings: TrainSettings, group: Group, on_save: Callable[[int], None]) -> None:
+        self._settings, self._group, self._on_save = settings, group, on_save
         opened = open_training(settings, group)
         self._folder, self._cases = opened.folder, opened.cases
         self._patches, self._learner = opened.patches, opened.learner
@@ -48,20 +48,20 @@ class Run:
         self, on_step: Callable[[Step], None], on_validation: Callable[[float, int], None]
     ) -> None:
         """All the steps that are left."""
-        self._look(on_validation)  # a run that was interrupted in a validation begins with it
-        if self._ended:
+        if self._ended and not self._is_due:
             return
         with self._patches, self._open_board() as board:
+            self._look(on_validation, board)  # a run that was interrupted in a validation begins with it
             stream = iter(self._patches)
             before = time.perf_counter()
             while not self._ended:
                 loss = self._learn(next(stream))
                 rate = self._settings.batch * self._group.world / (time.perf_counter() - before)
-                self._look(on_validation)
+                self._look(on_validation, board)
                 before = time.perf_counter()
                 step = self._describe(loss, rate)
-                if board is not None:
-                    _draw(board, step)
+                if step.step % _DRAWN_EVERY == 0:
+                    _draw(board, step.step, {"loss": loss, "lr": step.lr, "patches/s": rate})
                 on_step(step)
                 if self._step % self._settings.save_every == 0:
                     self.save()
@@ -73,6 +73,7 @@ class Run:
         if self._group.leads:
             self._checkpoint().save(self._folder.last)
         self._saved = self._state
+        self._on_save(self._step)
 
     @property
     def _state(self) -> tuple[int, int]:
@@ -87,10 +88,13 @@ class Run:
 
     @property
     def _is_due(self) -> bool:
-        """Whether it is time for a validation: at multiples, so that a run which is made longer has those of
-        one that was long from the start. A cosine's end is where it always was, and has the best weights.
+        """Whether it is time for a validation, and it was not made: at multiples, so that a run which is made
+        longer has those of one that was long from the start. A cosine's end is where it always was, and has
+        the best weights.
         """
         settings = self._settings
+        if self._step == self._history.step:
+            return False
         if self._step == settings.steps and settings.schedule == "cosine":
             return True
         every = min(settings.validate_every, settings.steps)
@@ -111,9 +115,9 @@ class Run:
             self._learnt = self._patches.state_dict()  # not before: a batch without its step comes again
         return loss
 
-    def _look(self, on_validation: Callable[[float, int], None]) -> None:
-        """Validate and end a row of the history, where it is time for it and was not done."""
-        if self._step == self._history.step or not self._is_due:
+    def _look(self, on_validation: Callable[[float, int], None], board: Board | None) -> None:
+        """Validate and end a row of the history, where it is time for it."""
+        if not self._is_due:
             return
         validation = None
         if self._validator is not None:
@@ -122,8 +126,11 @@ class Run:
             self._history.add_row(self._step, self._learner.rate(self._step), validation)
         if self._group.leads:
             self._folder.write_history(self._history)
-        if validation is not None and validation == self._history.best:
+        if validation is None:
+            return
+        if validation == self._history.best:
             self._save_best()
+        _draw(board, self._step, {"g_dsc": validation.g_dsc, "b_dsc": validation.b_dsc})
 
     def _save_best(self) -> None:
         """The last checkpoint first: it says which is the best, and is the same until that is written."""
@@ -160,8 +167,6 @@ class Run:
         return Board(self._folder.tensorboard, step=self._step) if self._group.leads else nullcontext()
 
 
-def _draw(board: Board, step: Step) -> None:
-    if step.step % _DRAWN_EVERY == 0:
-        board.write(step.step, {"loss": step.loss, "lr": step.lr, "patches/s": step.patches_per_second})
-    if step.validation is not None and step.validation.step == step.step:
-        board.write(step.step, {"g_dsc": step.validation.g_dsc, "b_dsc": step.validation.b_dsc})
+def _draw(board: Board | None, step: int, values: Mapping[str, float]) -> None:
+    if board is not None:
+        board.write(step, values)

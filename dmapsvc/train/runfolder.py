@@ -13,9 +13,8 @@ What the files hold is decided where they are made.
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Literal
 
 from dmapsvc.errors import BadFile, BadInput, Conflict, DmapsvcError
 from dmapsvc.train.checkpoint import FAILED, Checkpoint
+from dmapsvc.train.config import read_config
 from dmapsvc.train.history import History
 from dmapsvc.train.lock import alone_in
 from dmapsvc.train.settings import TrainSettings
@@ -32,7 +32,7 @@ from dmapsvc.whole import write_json
 Which = Literal["best", "last"]
 
 _LOCK = ".training.lock"
-_OWN = {"settings.json", "split.json", "history.csv", "last.pt", "best.pt", "tensorboard", "log.txt"}
+_BEFORE = {"log.txt"}  # what may be there before a run begins: a comparison's log of it
 _PLACE = ("wanted a place where a run folder can be written", "Name another folder with -o (`out` in Python)")
 
 
@@ -89,14 +89,7 @@ class RunFolder:
 
     def read_settings(self) -> TrainSettings:
         """What was asked for; raises BadInput for a folder without."""
-        try:
-            return TrainSettings.from_json(json.loads(self.settings.read_bytes()), str(self.settings))
-        except (OSError, ValueError):
-            raise BadInput(
-                f"{self.path}: no {self.settings.name} that can be read",
-                "wanted a run folder that `dmapsvc train` wrote",
-                "Name another folder",
-            ) from None
+        return TrainSettings.from_json(read_config(self.settings), str(self.settings))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -108,10 +101,13 @@ class RunFolder:
         """Forget the beginnings of a run that came to no checkpoint, but not the split file that is `given`,
         and what was half written; the folder is made if need be.
 
-        Raises BadInput where nothing can be written, Conflict for a folder of other things, and for a best
-        checkpoint without a last one.
+        Raises BadInput where nothing can be written, Conflict for a folder of other things, a split among
+        them, and for a best checkpoint without a last one.
         """
-        self._check_own()
+        given_here = given is not None and given.resolve() == self.split.resolve()
+        begun = self._has_begun()
+        if not begun:
+            self._check_empty(_BEFORE | ({self.split.name} if given_here else set()))
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for file in (self.settings, self.split, self.history, self.last, self.best):
@@ -128,13 +124,29 @@ class RunFolder:
                 "a run goes on from both, and begins without any",
                 "Name another folder, or remove it",
             )
-        if given is None or given.resolve() != self.split.resolve():
+        if begun and not given_here:
             self.split.unlink(missing_ok=True)
 
-    def _check_own(self) -> None:
-        names = sorted(path.name for path in self.path.glob("[!.]*"))
-        strange = [name for name in names if name not in _OWN]
-        if strange and self.settings.name not in names:
+    def _has_begun(self) -> bool:
+        """Whether a training has begun here: its settings are what it writes first."""
+        if self.last.exists():
+            return True
+        try:
+            self.read_settings()
+        except BadInput:
+            return False
+        return True
+
+    def _check_empty(self, but: Set[str]) -> None:
+        """Raises Conflict if there is anything but what is called so, and what is hidden."""
+        strange = sorted({path.name for path in self.path.glob("[!.]*")} - but)
+        if strange == [self.split.name]:
+            raise Conflict(
+                f"{self.split}: a split that no run wrote",
+                "a run keeps its own there",
+                "Give it with --split (`split` in Python), or remove it",
+            )
+        if strange:
             raise Conflict(
                 f"{self.path}: a folder with {strange[0]}",
                 "a run wants a folder of its own",

@@ -80,9 +80,12 @@ class TrainSettings:
     save_every: int = 250
 
     def __post_init__(self) -> None:
+        for name in ("out", "split"):
+            if (path := getattr(self, name)) is not None:
+                object.__setattr__(self, name, Path(path))  # a str will do
         check_loss(self.loss)
         check_network(self.net)
-        check_patch(self.net, self.patch)
+        check_patch(self.net, self.patch, self.batch)
         for name in ("batch", "steps", "width", "threads", "save_every", "validate_every"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("split_seed", "patience"):

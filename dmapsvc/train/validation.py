@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dmapsvc.evaluate.boundaries import boundary_dice
@@ -65,10 +67,8 @@ class Validator:
 
     def _score_case(self, net: nn.Module, case: WholeCase, tell: Callable[[float], None]) -> Tensor:
         found = segment(net, case.image, patch=self._patch, autocast=self._precision.narrow, on_progress=tell)
-        scores = [
-            (dice(case.label == index, found == index), boundary_dice(case.label == index, found == index))
-            for index in range(1, len(self._classes))
-        ]
+        classes = range(1, len(self._classes))
+        scores = [_scores(case.label == index, found == index) for index in classes]
         return torch.tensor(scores, dtype=torch.float64).mean(dim=0)
 
     def _case(self, name: str) -> WholeCase:
@@ -81,3 +81,8 @@ class Validator:
             self._room -= size
             self._kept[name] = case
         return case
+
+
+def _scores(truth: NDArray[np.bool_], found: NDArray[np.bool_]) -> tuple[float, float]:
+    """G-DSC and B-DSC of one class."""
+    return dice(truth, found), boundary_dice(truth, found)

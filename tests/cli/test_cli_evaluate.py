@@ -63,6 +63,34 @@ def test_what_is_missing_is_told_and_the_rest_is_kept(
     assert {score.unit for score in read_scores(out)} == {"voxel"}
 
 
+def test_a_label_that_a_failed_case_may_have_is_a_note(
+    cli: Callable[..., Run], truth: Path, tmp_path: Path
+) -> None:
+    only_5 = np.where(boxes() == 5, 5, 0).astype(np.uint8)
+    truth = write_folder(tmp_path / "truth", {"a": only_5, "b": boxes()})
+    found, out = write_folder(tmp_path / "found", {"a": only_5}), tmp_path / "scores.csv"
+    run = cli("evaluate", truth, found, "-o", out, "--labels", "5,7")
+    assert run.code == 1
+    note, error = run.err.splitlines()
+    assert note.startswith("label 7: in none of the cases that were scored")
+    assert error.startswith("error: case 'b' has no prediction")
+    assert [(score.case, score.label) for score in read_scores(out)] == [("a", 5), ("a", 7)]
+
+
+def test_mm_and_voxels_have_no_mean(cli: Callable[..., Run], tmp_path: Path) -> None:
+    truth, out = write_folder(tmp_path / "truth", {"a": boxes()}), tmp_path / "scores.csv"
+    np.save(truth / "b.npy", boxes())
+    run = cli("evaluate", truth, write_folder(tmp_path / "found", _FOUND), "-o", out)
+    assert (run.code, run.out.splitlines()[0].split()) == (
+        0,
+        ["label", "cases", "G-DSC", "(%)", "B-DSC", "(%)"],
+    )
+    assert run.error.startswith("warning: cases in mm, and in voxels where the truth has no spacing")
+    assert {(score.case, score.unit) for score in read_scores(out)} == {("a", "mm"), ("b", "voxel")}
+    again = cli("evaluate", truth, tmp_path / "found", "-o", out, "--units", "voxel")
+    assert (again.err, "HD95 (voxels)" in again.out) == ("", True)
+
+
 def test_the_side_of_a_split(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:
     split, found = tmp_path / "split.json", write_folder(tmp_path / "found", _FOUND)
     Split(train=("c",), test=("b",)).write(split)

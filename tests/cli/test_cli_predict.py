@@ -71,7 +71,9 @@ def test_a_case_without_an_image_is_told_at_the_end(
     out = tmp_path / "predictions"
     run = cli("predict", run_folder, store, "-o", out, "--cases", "all")
     assert (run.code, run.out) == (1, f"{out}: 2 predicted, 1 failed\n")
-    assert run.err.splitlines()[-1].startswith("error: case 'sub__c' has no image")
+    *files, error = run.err.splitlines()
+    assert files == [str(out / "a.nii.gz"), str(out / "b.nii.gz")]
+    assert error.startswith("error: case 'sub__c' has no image")
     assert sorted(file.name for file in out.glob("*.nii.gz")) == ["a.nii.gz", "b.nii.gz"]
 
 

@@ -19,6 +19,7 @@ from dmapsvc.cli.options import parse_sides
 from dmapsvc.cli.output import Meter
 from dmapsvc.cli.train_view import TrainView
 from dmapsvc.train import parallel
+from dmapsvc.train.learner import Learner
 from dmapsvc.train.names import LOSSES, NETWORKS
 from dmapsvc.train.progress import Step
 from dmapsvc.train.settings import FIELDS, TrainSettings
@@ -214,6 +215,34 @@ def test_ctrl_c_tells_which_step_is_kept_and_where(
     run = cli("train", store, "-o", tmp_path / "run", *QUICK)
     assert run.code == 130
     assert f"saved at step 1 in {tmp_path / 'run'}" in run.err.splitlines()
+
+
+def test_ctrl_c_in_a_validation_tells_the_step_that_is_kept(
+    cli: Cli, store: Path, split: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TrainView, "validating", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    run = cli("train", store, "-o", tmp_path / "run", "--validate-every", "2", "--split", split, *QUICK)
+    assert run.code == 130
+    assert f"saved at step 2 in {tmp_path / 'run'}" in run.err.splitlines()
+
+
+def test_ctrl_c_before_it_began_tells_of_no_step(
+    cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "last.pt").write_bytes(b"no checkpoint that can be read")
+    with monkeypatch.context() as patched:
+        patched.setattr("dmapsvc.train.run.open_training", interrupted)
+        run = cli("train", store, "-o", out, *QUICK)
+    assert (run.code, run.err.splitlines()[0]) == (130, "stopped before it began")
+    (out / "last.pt").unlink()
+    monkeypatch.setattr(Learner, "find_gradient", interrupted)
+    run = cli("train", store, "-o", out, *QUICK)
+    assert (run.code, "no step to save yet" in run.err.splitlines()) == (130, True)
 
 
 def test_of_several_processes_one_prints(

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dmapsvc.evaluate.averages import MEAN, averages
+from dmapsvc.errors import BadInput
+from dmapsvc.evaluate.averages import IN_UNITS, MEAN, averages
 from dmapsvc.evaluate.measures import measure
 from dmapsvc.evaluate.scores import Score
 
@@ -34,3 +35,11 @@ def test_one_label_has_no_mean_beside_it_and_one_case_no_deviation() -> None:
     assert [(row.name, row.mean, row.deviation) for row in rows] == [
         ("bone 5", {"g_dsc": 0.9}, {"g_dsc": 0.0})
     ]
+
+
+@pytest.mark.parametrize("measure", IN_UNITS)
+def test_millimetres_and_voxels_have_no_mean(measure: str) -> None:
+    scores = [_score("a", 5, 0.9), replace(_score("b", 5, 0.7), unit="voxel")]
+    with pytest.raises(BadInput, match=f"{measure} of scores in mm and of others in voxels"):
+        averages(scores, ("g_dsc", measure))
+    assert averages(scores, ("g_dsc",))[0].mean == pytest.approx({"g_dsc": 0.8})

@@ -165,6 +165,18 @@ def test_a_label_that_no_case_of_either_side_has_cannot_be_asked_for(tmp_path: P
     assert [(score.case, score.g_dsc) for score in scores] == [("a", 1), ("b", 0)]
 
 
+def test_scores_are_kept_where_a_label_may_be_in_a_case_that_failed(tmp_path: Path) -> None:
+    only_5 = np.where(boxes() == 5, 5, 0).astype(np.uint8)
+    truth = write_folder(tmp_path / "truth", {"a": only_5, "b": boxes()})
+    found = write_folder(tmp_path / "found", {"a": only_5})
+    result = evaluate(truth, found, labels=(5, 7), jobs=1)
+    assert [(score.case, score.label) for score in result.scores] == [("a", 5), ("a", 7)]
+    assert (result.absent, [failure.case for failure in result.failed]) == ((7,), ["b"])
+    assert evaluate(truth, found, labels=(5,), jobs=1).absent == ()
+    with pytest.raises(BadInput, match="label 7: in no case"):
+        evaluate(truth, found, cases=["a"], labels=(5, 7), jobs=1)
+
+
 def test_a_case_that_the_truth_lacks_is_no_missing_prediction(tmp_path: Path) -> None:
     truth = write_folder(tmp_path / "truth", {"a": boxes()})
     found = write_folder(tmp_path / "found", _FOUND)

@@ -12,7 +12,12 @@ import pytest
 from google_crc32c import value as crc32c
 from tensorboardX.proto.event_pb2 import Event
 
+from dmapsvc.store import Dataset
+from dmapsvc.train import train
 from dmapsvc.train.board import Board
+from dmapsvc.train.history import History
+from dmapsvc.train.validation import Validator
+from tests.train.train_runs import tiny
 
 
 def _events(folder: Path) -> Iterator[Any]:
@@ -53,6 +58,27 @@ def test_points_come_back_and_none_is_none(tmp_path: Path) -> None:
         (250, "loss", 0.25),
         (250, "g_dsc", 0.75),
     ]
+
+
+def test_a_validation_that_is_made_up_for_is_drawn_and_a_run_that_ended_draws_nothing(
+    split_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    settings = tiny(split_dataset, steps=2, validate_every=2)
+    monkeypatch.setattr(Validator, "score", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings)
+    monkeypatch.undo()
+    run = train(settings)
+    course = History("g_dsc")
+    course.load_state_dict(run.checkpoint("last").history)
+    assert course.latest is not None
+    assert _points(run.tensorboard) == [(2, "g_dsc", course.latest.g_dsc), (2, "b_dsc", course.latest.b_dsc)]
+    before = list(run.tensorboard.iterdir())
+    train(settings)
+    assert list(run.tensorboard.iterdir()) == before
 
 
 def test_a_run_that_goes_on_hides_what_was_not_kept(tmp_path: Path) -> None:

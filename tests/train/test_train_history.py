@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -63,10 +65,20 @@ def test_the_file_has_a_line_a_row_and_nothing_where_nothing_was_validated(tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
 
 
-def test_a_history_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -> None:
-    history = History("g_dsc")
-    with pytest.raises(OSError, match="history"):
-        history.write(tmp_path / "away" / "history.csv")
+def test_a_history_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _history([0.5]).write(tmp_path / "history.csv")
+    before = (tmp_path / "history.csv").read_bytes()
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        _history([0.5, 0.75]).write(tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["history.csv"]
 
 
 def _history(scores: list[float]) -> History:

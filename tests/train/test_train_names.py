@@ -45,7 +45,7 @@ def test_other_names_are_told_which_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "patch", "says"),
+    ("name", "patch", "says"),  # one at a time
     [
         ("vnet", (30, 70, 32), r"vnet wants three sides, multiples of 16. Try \(32, 64, 32\)"),
         (
@@ -58,10 +58,17 @@ def test_other_names_are_told_which_there_are() -> None:
         ("monai-unet", (8, 8, 8), r"monai-unet wants a side above 8. Try \(16, 16, 16\)"),
         ("monai-unet", (9, 8, 8), r"multiples of 8. Try \(16, 16, 16\)"),
         ("monai-dynunet", (16, 16, 16), "monai-dynunet wants a side above 16"),
+        ("monai-vnet", (16, 16, 16), r"side above 16, or a batch above 1. Try \(32, 32, 32\)"),
     ],
 )
 def test_patches_that_a_network_cannot_learn_from(
     name: NetworkName, patch: tuple[int, ...], says: str
 ) -> None:
     with pytest.raises(BadInput, match=says):
-        check_patch(name, patch)
+        check_patch(name, patch, 1)
+
+
+@pytest.mark.parametrize("name", ["monai-unet", "monai-dynunet"])
+def test_more_patches_at_a_time_do_not_help_where_each_is_normalised(name: NetworkName) -> None:
+    with pytest.raises(BadInput, match=r"wants a side above \d+\."):
+        check_patch(name, (DIVISORS[name],) * 3, 2)

@@ -33,7 +33,7 @@ def _image(name: NetworkName, *, channels: int = 1) -> Tensor:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_of_the_smallest_patch_and_a_gradient_everywhere(name: NetworkName) -> None:
-    check_patch(name, _smallest(name))
+    check_patch(name, _smallest(name), 2)
     image = _image(name, channels=2)
     net = _network(name, channels=2, classes=5)
     logits = net(image)
@@ -47,6 +47,11 @@ def test_patches_that_are_refused_could_not_be_learnt_from(name: NetworkName) ->
     side = DIVISORS[name]
     with pytest.raises(ValueError, match="more than 1 spatial element"):
         _network(name)(torch.randn(2, 1, side, side, side))
+
+
+def test_a_batch_that_is_refused_could_not_be_learnt_from() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        _network("monai-vnet")(torch.randn(1, 1, 16, 16, 16))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -17,7 +17,8 @@ import torch
 from dmapsvc.errors import Conflict
 from dmapsvc.store import Dataset
 from dmapsvc.train import Checkpoint, RunFolder, train
-from dmapsvc.train.parallel import leads, process_group
+from dmapsvc.train.opening import open_training
+from dmapsvc.train.parallel import Group, leads, process_group
 from tests.train.train_runs import tiny
 
 _SETTINGS: dict[str, Any] = {"validate_every": 2, "lr": 1e-5, "patch": (32, 32, 32)}  # one window a case
@@ -109,12 +110,30 @@ def test_two_processes_learn_what_one_does_with_twice_the_batch(split_dataset: D
         train(tiny(split_dataset, out=two.path, batch=1, steps=6, **_SETTINGS))
 
 
+def test_a_run_that_others_find_begun_and_this_process_does_not_is_refused(
+    split_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two processes, on a machine that does not see where the first one writes."""
+
+    def at_step_5(numbers: torch.Tensor, operation: object) -> None:
+        numbers.copy_(torch.maximum(numbers, torch.tensor([5, -5])))
+
+    monkeypatch.setattr(torch.distributed, "barrier", lambda: None)
+    monkeypatch.setattr(torch.distributed, "all_reduce", at_step_5)
+    group = Group(rank=1, world=2, device=torch.device("cpu"))
+    assert group.agrees(5)
+    assert not group.agrees(6)
+    with pytest.raises(Conflict, match=r"last\.pt: not every process sees it, or the same"):
+        open_training(tiny(split_dataset), group)
+
+
 def test_a_single_process_needs_no_group() -> None:
     with process_group("cpu") as group:
         assert (group.rank, group.world, group.leads) == (0, 1, True)
         assert not torch.distributed.is_initialized()
         net = torch.nn.Linear(1, 1)
         assert group.joined(net) is net
+        assert group.agrees(5)
     assert leads()
 
 

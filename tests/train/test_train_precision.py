@@ -88,13 +88,34 @@ def test_a_float16_gradient_that_overflows_is_a_step_left_out(dataset: Dataset) 
     assert learner.state_dict()["scaler"]["scale"] == scale == 2**15
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("precision", "remedy"),
+    [("float32", "Take another seed"), ("float16", "Take precision float32, another seed")],
+)
 def test_a_loss_that_is_not_finite_is_an_error_at_any_precision(
-    dataset: Dataset, precision: Precision
+    dataset: Dataset, precision: Precision, remedy: str
 ) -> None:
     learner, _ = _learner(dataset, precision)
-    with pytest.raises(Diverged, match=r"the loss is (nan|inf) at step 3"):
+    with pytest.raises(Diverged, match=rf"the loss is (nan|inf) at step 3; .*{remedy}, a smaller lr"):
         learner.find_gradient(_batch(math.inf), 3)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float32", "float16"), ("float16", "float32")])
+def test_what_another_precision_learnt_is_gone_on_with(
+    dataset: Dataset, before: Precision, after: Precision
+) -> None:
+    """As `auto` on a machine with another device asks for."""
+    earlier, net = _learner(dataset, before)
+    earlier.find_gradient(_batch(), 1)
+    earlier.take_step(1)
+    state = earlier.state_dict()
+    learner, going = _learner(dataset, after)
+    going.load_state_dict(net.state_dict())
+    learner.load_state_dict(state["optimizer"], state["scaler"])
+    assert math.isfinite(learner.find_gradient(_batch(), 2))
+    learner.take_step(2)
+    [adam] = learner.state_dict()["optimizer"]["state"].values()
+    assert float(adam["step"]) >= 1
 
 
 def test_the_rate_of_a_cosine_goes_from_the_whole_to_none(dataset: Dataset) -> None:

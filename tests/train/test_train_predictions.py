@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmapsvc.errors import BadFile, BadInput, Conflict, NotFound
+from dmapsvc.errors import BadFile, BadInput, BadName, Conflict, NotFound
 from dmapsvc.evaluate.cleaning import clean
 from dmapsvc.evaluate.evaluation import evaluate
 from dmapsvc.evaluate.manifest import read_manifest
@@ -22,6 +22,7 @@ from dmapsvc.maps import quantised_map
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
 from dmapsvc.train import Checkpoint, RunFolder, VNet, predictor
+from dmapsvc.train.images import DatasetImages, WholeImage
 from dmapsvc.train.predict import read_case, segment
 from dmapsvc.train.predictions import predict
 from dmapsvc.train.split import Split
@@ -142,6 +143,7 @@ def test_other_weights_or_another_cleaning_never_mix(
     other = shutil.copytree(oblique.path, tmp_path / "knees.zarr")
     with pytest.raises(Conflict, match="made with images oblique; these are to be made with knees"):
         predict(run.path, other, out)
+    assert sorted(file.name for file in out.iterdir()) == ["b.nii.gz", "c.nii.gz", "predictions.json"]
     _save(run, seed=7)
     with pytest.raises(Conflict, match="made with step 1"):
         predict(run.path, oblique.path, out)
@@ -166,14 +168,42 @@ def test_what_replacing_left_undone_is_not_taken_for_done(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict(run.path, oblique.path, out, cases=["a", "b"], closing=1, replace=True, on_case=stop)
-    assert predict(run.path, oblique.path, out, cases=["a", "b"], closing=1).done == ("b",)
-    with pytest.raises(Conflict, match=r"c\.nii\.gz: is there already"):
-        predict(run.path, oblique.path, out, cases="all", closing=1)
+        predict(run.path, oblique.path, out, cases="all", closing=1, replace=True, on_case=stop)
+    assert predict(run.path, oblique.path, out, cases="all", closing=1).done == ("b", "c")
     assert predict(run.path, oblique.path, out, cases=["c"], closing=1, replace=True).done == ("c",)
     manifest = read_manifest(out)
     assert manifest is not None
     assert manifest.cases == ("a", "b", "c"), "the same weights and cleaning: those before are still right"
+
+
+def test_replacing_some_by_other_weights_leaves_none_of_the_old_beside_them(
+    run: RunFolder, oblique: Dataset, tmp_path: Path
+) -> None:
+    out = tmp_path / "predictions"
+    predict(run.path, oblique.path, out, cases="all")
+    before = {file.name: file.read_bytes() for file in out.iterdir()}
+    with pytest.raises(Conflict, match=r"predictions of b, c that were made otherwise"):
+        predict(run.path, oblique.path, out, cases=["a"], closing=1, replace=True)
+    assert {file.name: file.read_bytes() for file in out.iterdir()} == before
+    for case in "bc":
+        (out / f"{case}.nii.gz").unlink()
+    assert predict(run.path, oblique.path, out, cases=["a"], closing=1, replace=True).done == ("a",)
+    manifest = read_manifest(out)
+    assert manifest is not None
+    assert manifest.cases == ("a",)
+
+
+def test_one_at_a_time_predicts_into_a_folder(run: RunFolder, oblique: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "predictions"
+
+    def another(done: int, total: int, case: str) -> None:
+        with pytest.raises(Conflict, match="another prediction is at work there"):
+            predict(run.path, oblique.path, out, replace=True)
+        (score, *_) = evaluate(oblique.path, out, cases=[case], jobs=1).scores  # what is there can be used
+        assert score.case == case
+
+    assert predict(run.path, oblique.path, out, cases=["b"], on_case=another).done == ("b",)
+    assert sorted(file.name for file in out.iterdir()) == ["b.nii.gz", "predictions.json"]
 
 
 def test_cleaning_is_done_on_classes(run: RunFolder, oblique: Dataset, tmp_path: Path) -> None:
@@ -203,6 +233,9 @@ def test_image_files_give_what_the_dataset_gives(run: RunFolder, oblique: Datase
     nib.save(nib.Nifti1Image(stored.T, _AFFINE), images / "c_0001.nii.gz")
     with pytest.raises(BadInput, match=r"c_0001\.nii\.gz is a channel of an image"):
         predict(run.path, images, out)
+    (images / "c_0001.nii.gz").rename(images / "c.nii.gz")
+    with pytest.raises(BadName, match=r"c\.nii\.gz and \S*c_0000\.nii\.gz are images of one case"):
+        predict(run.path, images, out)
 
 
 def test_a_case_that_cannot_be_predicted_costs_no_other(
@@ -216,6 +249,35 @@ def test_a_case_that_cannot_be_predicted_costs_no_other(
     np.save(tmp_path / "two.npy", two)
     wrong = predict(run.path, tmp_path / "two.npy", tmp_path / "other")
     assert "has 2 channels" in wrong.failed[0][1].detail
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (MemoryError(), 413, "case 'b': MemoryError. Take a device or a machine with more memory."),
+        (OSError(5, "Input/output error"), 500, "case 'b': Input/output error. Look at its disk."),
+    ],
+)
+def test_an_image_that_cannot_be_read_costs_no_other(
+    run: RunFolder,
+    oblique: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    says: str,
+) -> None:
+    real = DatasetImages.read
+
+    def read(images: DatasetImages, case: str) -> WholeImage:
+        if case == "b":
+            raise error
+        return real(images, case)
+
+    monkeypatch.setattr(DatasetImages, "read", read)
+    ended = predict(run.path, oblique.path, tmp_path / "out")
+    assert ended.done == ("c",)
+    assert [(case, problem.status, problem.detail) for case, problem in ended.failed] == [("b", status, says)]
 
 
 def test_what_was_asked_wrong_is_told_before_anything_is_written(

@@ -336,4 +336,60 @@ def test_a_folder_of_other_things_is_left_alone(dataset: Dataset) -> None:
         Conflict, match=r"labels: a folder with case01\.nii\.gz; a run wants a folder of its own"
     ):
         train(tiny(dataset, out=labels))
-    assert [path.name for path in labels.glob("[!.]*")] == ["case01.nii.gz"]
+    assert [path.name for path in labels.iterdir()] == ["case01.nii.gz"]
+
+
+@pytest.mark.parametrize("settings", ['{"window.zoomLevel": 1}', '{"width": 2}', "[]", "no JSON"])
+def test_the_settings_of_something_else_are_no_run(dataset: Dataset, settings: str) -> None:
+    out = dataset.path.parent / "run"
+    out.mkdir()
+    files = {"settings.json": settings, "history.csv": "what happened", "split.json": "{}"}
+    for name, text in files.items():
+        (out / name).write_text(text)
+    with pytest.raises(Conflict, match=r"run: a folder with history\.csv"):
+        train(tiny(dataset, out=out))
+    assert {path.name: path.read_text() for path in out.iterdir()} == files
+
+
+def test_a_split_that_no_run_wrote_is_neither_taken_nor_removed(split_dataset: Dataset) -> None:
+    out = split_dataset.path.parent / "run"
+    out.mkdir()
+    Split(train=("a",), valid=("b",)).write(out / "split.json")
+    before = (out / "split.json").read_bytes()
+    with pytest.raises(Conflict, match=r"split\.json: a split that no run wrote; .* Give it with --split"):
+        train(tiny(split_dataset, out=out))
+    assert (out / "split.json").read_bytes() == before
+    assert [path.name for path in out.iterdir()] == ["split.json"]
+
+
+def test_a_beginning_that_ended_before_its_network_is_known_as_a_run(
+    split_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise _Stop
+
+    monkeypatch.setattr("dmapsvc.train.opening.make_network", killed)
+    with pytest.raises(_Stop):
+        train(tiny(split_dataset))
+    monkeypatch.undo()
+    assert train(tiny(split_dataset, steps=1)).last.exists()
+
+
+def test_a_second_ctrl_c_does_not_cost_what_the_first_one_saves(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, saved = Checkpoint.save, list[int]()
+
+    def interrupted(checkpoint: Checkpoint, path: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        real(checkpoint, path)
+
+    def interrupt(step: Step) -> None:
+        if step.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Checkpoint, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(dataset, steps=50), interrupt, on_save=saved.append)
+    assert Checkpoint.load(dataset.path.parent / "run" / "last.pt").step == 2
+    assert saved == [2]

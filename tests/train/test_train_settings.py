@@ -51,6 +51,10 @@ def _settings(**changes: Any) -> TrainSettings:
         ({"net": "monai-unet", "patch": (16, 20, 16)}, "monai-unet wants three sides, multiples of 8"),
         ({"net": "resnet"}, "'resnet'; wanted one of vnet, "),
         ({"loss": "hinge"}, "'hinge'; wanted one of penalty, "),
+        (
+            {"net": "monai-vnet", "patch": (16, 16, 16), "batch": 1},
+            "monai-vnet wants a side above 16, or a batch",
+        ),
         ({"batch": 0}, "batch is 0; wanted at least 1"),
         ({"steps": 0}, "steps is 0"),
         ({"validate_every": 0}, "validate_every is 0"),
@@ -84,6 +88,16 @@ def test_every_setting_comes_back_from_its_plain_value() -> None:
     for settings in (TrainSettings(**OTHER), _settings()):
         text = json.dumps(settings.to_json())
         assert TrainSettings.from_json(json.loads(text)) == settings
+
+
+def test_paths_may_be_words() -> None:
+    words, paths = (
+        _settings(out=kind("run"), split=kind("split.json"), patch=(32, 32, 32)) for kind in (str, Path)
+    )
+    assert words == paths
+    assert (words.out, words.split) == (Path("run"), Path("split.json"))
+    assert words.to_json() == paths.to_json()
+    assert words.identity == paths.identity
 
 
 def test_what_may_change_when_a_training_goes_on_is_where_and_how_long() -> None:
