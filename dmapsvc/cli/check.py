@@ -26,9 +26,10 @@ def command(
     \b
         dmapsvc check knees.zarr
     """
+    from dmapsvc.loader.source import is_url
     from dmapsvc.store import Dataset, check
 
-    if "://" in store:
+    if is_url(store):
         raise BadInput(
             store,
             "check reads a local dataset, no service's",
