@@ -27,8 +27,9 @@ from dmapsvc.errors import BadFile, BadInput, DmapsvcError, NotFound
 from dmapsvc.evaluate.scores import COLUMNS, read_scores
 from dmapsvc.listing import first_few
 from dmapsvc.report.comparison import Comparison
-from dmapsvc.report.folder import SCORES, read_comparison
+from dmapsvc.report.folder import read_comparison
 from dmapsvc.report.metrics import B_DSC, G_DSC
+from dmapsvc.runfiles import SCORES
 from dmapsvc.train.split import Split
 
 DOCUMENT, NUMBERS, FIGURES = "knee-benchmark.md", "knee-benchmark.csv", Path("figures/knees")

@@ -7,9 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dmapsvc.runfiles import HISTORY, SCORES
 from dmapsvc.whole import write_json
 
-_FILE, HISTORY, SCORES, PREDICTIONS = "outcome.json", "history.csv", "scores.csv", "predictions"
+_FILE = "outcome.json"
 
 
 @dataclass(frozen=True, kw_only=True)

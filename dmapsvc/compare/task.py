@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dmapsvc.compare.outcome import PREDICTIONS, SCORES, Outcome, best_score, is_scored, is_trained
+from dmapsvc.compare.outcome import Outcome, best_score, is_scored, is_trained
 from dmapsvc.compare.plan import Run
 from dmapsvc.errors import DmapsvcError, Problem
+from dmapsvc.runfiles import PREDICTIONS, SCORES
 from dmapsvc.train.lock import alone_in
 
 if TYPE_CHECKING:

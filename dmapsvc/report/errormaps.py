@@ -23,10 +23,10 @@ from dmapsvc.evaluate.boundaries import boundary
 from dmapsvc.evaluate.distances import surface_errors
 from dmapsvc.evaluate.labelmaps import LabelMaps, open_label_maps
 from dmapsvc.report.comparison import Comparison, Contender, Floats, Run
-from dmapsvc.report.folder import PREDICTIONS
 from dmapsvc.report.metrics import B_DSC
 from dmapsvc.report.plots import WIDTH, Theme
 from dmapsvc.report.surfaces import Look, Surface, sides
+from dmapsvc.runfiles import PREDICTIONS
 from dmapsvc.spec import Spacing
 from dmapsvc.volumes import Volume, check_same_grid
 

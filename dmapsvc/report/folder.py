@@ -18,8 +18,7 @@ from dmapsvc.evaluate.scores import Score, read_scores
 from dmapsvc.listing import first_few
 from dmapsvc.report.comparison import Comparison, Contender, Floats, Label, Run
 from dmapsvc.report.metrics import METRICS
-
-SCORES, SETTINGS, HISTORY, PREDICTIONS = "scores.csv", "settings.json", "history.csv", "predictions"
+from dmapsvc.runfiles import HISTORY, PREDICTIONS, SCORES, SETTINGS
 
 _LAYOUT = "wanted <contender>/<run>/scores.csv in it, as `dmapsvc evaluate` writes them"
 

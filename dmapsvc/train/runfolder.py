@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmapsvc.errors import BadFile, BadInput, Conflict, DmapsvcError
+from dmapsvc.runfiles import HISTORY, SETTINGS
 from dmapsvc.train.checkpoint import FAILED, Checkpoint
 from dmapsvc.train.config import read_config
 from dmapsvc.train.history import History
@@ -45,7 +46,7 @@ class RunFolder:
     @property
     def settings(self) -> Path:
         """What was asked for, JSON."""
-        return self.path / "settings.json"
+        return self.path / SETTINGS
 
     @property
     def split(self) -> Path:
@@ -55,7 +56,7 @@ class RunFolder:
     @property
     def history(self) -> Path:
         """The course, CSV."""
-        return self.path / "history.csv"
+        return self.path / HISTORY
 
     @property
     def last(self) -> Path:
