@@ -16,7 +16,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from benchmarks.knees import tables
 from benchmarks.knees.pictures import draw_subjects
 from benchmarks.knees.subjects import SPLIT, TOLD
 from dmapsvc.errors import BadFile, BadInput, DmapsvcError, NotFound
-from dmapsvc.evaluate.scores import COLUMNS, read_scores
+from dmapsvc.evaluate.scores import COLUMNS, Score, read_scores
 from dmapsvc.listing import first_few
 from dmapsvc.report.comparison import Comparison
 from dmapsvc.report.folder import read_comparison
@@ -55,7 +55,7 @@ def write(out: Path, docs: Path) -> None:
     for name, made in _sections(out, comparison).items():
         text = _put(text, name, made, document)
     document.write_text(text, encoding="utf-8")
-    (docs / NUMBERS).write_text(_numbers(runs), encoding="utf-8")
+    (docs / NUMBERS).write_text(_numbers(comparison), encoding="utf-8")
     (docs / FIGURES).mkdir(parents=True, exist_ok=True)
     for figure in figures:
         shutil.copyfile(figure, docs / FIGURES / figure.name)
@@ -105,6 +105,7 @@ def _sections(out: Path, comparison: Comparison) -> dict[str, str]:
         "tests of G-DSC": tables.tests(comparison, G_DSC),
         "metrics": tables.metrics(comparison),
         "seeds": tables.seeds(comparison),
+        "volumes": tables.volumes(comparison, [(name, score) for name, _, score in _scores(comparison)]),
     }
 
 
@@ -117,17 +118,23 @@ def _put(text: str, name: str, made: str, document: Path) -> str:
     return f"{before}{opening}{made}\n{closing}{after}"
 
 
-def _numbers(runs: Path) -> str:
+def _scores(comparison: Comparison) -> Iterator[tuple[str, str, Score]]:
+    """Every score there is, with the names of its contender and run."""
+    for contender in sorted(comparison.contenders, key=lambda one: one.name):
+        for run in contender.runs:
+            for score in read_scores(run.folder / SCORES):
+                yield contender.name, run.name, score
+
+
+def _numbers(comparison: Comparison) -> str:
     """Every score there is, as CSV: a row a contender, run, subject and bone."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("contender", "run", *COLUMNS))
-    for path in sorted(runs.glob(f"*/*/{SCORES}")):
-        run = path.parent
-        for score in read_scores(path):
-            values = (getattr(score, column) for column in COLUMNS)
-            cells = (f"{value:.6g}" if isinstance(value, float) else value for value in values)
-            rows.writerow((run.parent.name, run.name, *cells))
+    for contender, run, score in _scores(comparison):
+        values = (getattr(score, column) for column in COLUMNS)
+        cells = (f"{value:.6g}" if isinstance(value, float) else value for value in values)
+        rows.writerow((contender, run, *cells))
     return text.getvalue()
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from dmapsvc.evaluate.scores import Score
 from dmapsvc.report.comparison import Comparison, Contender, Floats, Run
 from dmapsvc.report.differences import Difference, family
 from dmapsvc.report.metrics import B_DSC, G_DSC, METRICS, Metric
@@ -87,6 +88,24 @@ def seeds(comparison: Comparison) -> str:
         ["B-DSC, %", *(run.name.replace("-", " ") for run in comparison.contenders[0].runs)],
         (
             [contender.name, *(number(value, B_DSC.factor) for value in contender.run_means(B_DSC).tolist())]
+            for contender in comparison.contenders
+        ),
+    )
+
+
+def volumes(comparison: Comparison, scores: Sequence[tuple[str, Score]]) -> str:
+    """Predicted over true voxels by bone, the mean over subjects and seeds; `scores` with whose they are."""
+    ratios: dict[tuple[str, int], list[float]] = {}
+    for contender, score in scores:
+        ratio = score.predicted_voxels / score.truth_voxels
+        ratios.setdefault((contender, score.label), []).append(ratio)
+    return _table(
+        ["predicted / true voxels", *(label.name for label in comparison.labels)],
+        (
+            [
+                contender.name,
+                *(_mean(ratios[contender.name, label.value], 3) for label in comparison.labels),
+            ]
             for contender in comparison.contenders
         ),
     )

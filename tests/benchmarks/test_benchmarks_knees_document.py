@@ -95,6 +95,17 @@ def test_a_difference_that_other_seeds_may_not_show_is_marked(out: Path) -> None
     assert "| **0.0039**† |" in dice
 
 
+def test_volumes_are_predicted_over_true_voxels(out: Path) -> None:
+    scores = [(name, _score(0, label, 0.5)) for name in LEVELS for label in BONES]
+    scores[0] = (scores[0][0], dataclasses.replace(scores[0][1], predicted_voxels=18))
+    head, _, first, *others = tables.volumes(
+        read_comparison(out / "comparison" / "runs"), scores
+    ).splitlines()
+    assert head == "| predicted / true voxels | femur | tibia | patella |"
+    assert first == "| penalty-region | 2.000 | 1.000 | 1.000 |"
+    assert all(row.endswith("| 1.000 | 1.000 | 1.000 |") for row in others)
+
+
 def test_what_was_chosen_is_bold_and_what_failed_has_no_number() -> None:
     rows = [
         {"contender": "dice", "values": "lr=0.1", "score": "0.5", "chosen": "no"},
