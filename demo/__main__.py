@@ -238,7 +238,10 @@ def _score(location: str, out: Path) -> None:
     write_scores(out / "scores.csv", found.scores)
     rows = [[one.case, one.name, one.g_dsc, one.b_dsc, one.asd, one.unit] for one in found.scores]
     print_table(["case", "label", "G-DSC (Dice)", "B-DSC", "mean surface distance", "in"], rows)
-    _say(f"Label maps: {out / 'predictions'}; scores: {out / 'scores.csv'}; with more --steps they rise")
+    _say(f"Label maps: {out / 'predictions'}; scores: {out / 'scores.csv'}")
+    _say(
+        "So few steps and knees leave the small patella out, or much of it; with more --steps all of it rises"
+    )
 
 
 def _say_what_next(store: Path, case: str) -> None:

@@ -116,10 +116,14 @@ def _print_scores(out: Path, result: Result) -> None:
     for contender in comparison.contenders:
         cells = []
         for metric in metrics:
-            means = contender.subject_means(metric) * metric.factor
-            spread = f" ± {means.std(ddof=1):.2f}" if len(means) > 1 else ""
-            cells.append(f"{means.mean():.2f}{spread}")
+            means, runs = contender.subject_means(metric), contender.run_means(metric)
+            spreads = [
+                f"{values.std(ddof=1) * metric.factor:.2f}" for values in (means, runs) if len(values) > 1
+            ]
+            cells.append(" ± ".join([f"{means.mean() * metric.factor:.2f}", *spreads]))
         rows.append((contender.name, len(contender.runs), *cells))
     print_table(("contender", "runs", *titles), rows)
-    if len(comparison.subjects) > 1:
-        typer.echo("± SD over test cases, of each case's mean over runs; the report has the runs' SD, too")
+    cases = "SD over test cases, of each one's mean over runs" if len(comparison.subjects) > 1 else ""
+    several = any(len(contender.runs) > 1 for contender in comparison.contenders)
+    if told := ", then ".join(filter(None, (cases, "SD over runs" if several else ""))):
+        typer.echo(f"± {told}")

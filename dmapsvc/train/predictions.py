@@ -122,6 +122,11 @@ def _cases(cases: str | Sequence[str] | None, run: RunFolder, images: Images) ->
     side: tuple[str, ...] = getattr(Split.read(run.split), cases)
     if not side:
         raise BadInput(f"{run.split}: no case is in {cases}", remedy="Name the cases, or take all")
+    if not set(side) & set(images.cases()):
+        raise NotFound(
+            f"{images.name}: without the run's {cases} cases, {first_few(side)}",
+            remedy="Name the dataset that it was trained on, or take all cases of this one",
+        )
     return sorted(side)
 
 
@@ -129,7 +134,7 @@ def _known(cases: Collection[str], images: Images) -> list[str]:
     """The names, sorted; raises NotFound if there are no cases of some."""
     unknown = sorted(set(cases) - set(images.cases()))
     if unknown:
-        raise NotFound(f"case {unknown[0]!r}", f"there is none of that name in {images.name}")
+        raise NotFound(f"{images.name}: there is no case {first_few(unknown)}")
     return sorted(cases)
 
 

@@ -289,8 +289,12 @@ def test_what_was_asked_wrong_is_told_before_anything_is_written(
     with pytest.raises(BadInput, match="cases 'tests'"):
         predict(run.path, oblique.path, out, cases="tests")
     for name in ("x", "../b"):
-        with pytest.raises(NotFound, match=f"case '{name}'; there is none of that name in oblique"):
+        with pytest.raises(NotFound, match=f"oblique: there is no case {name}"):
             predict(run.path, oblique.path, out, cases=["b", name])
+    shutil.copytree(run.path, tmp_path / "other")
+    Split(train=("b",), test=("x", "y")).write(tmp_path / "other" / "split.json")
+    with pytest.raises(NotFound, match=r"oblique: without the run.s test cases, x, y\. Name the dataset"):
+        predict(tmp_path / "other", oblique.path, out)
     with pytest.raises(BadInput, match="components -1"):
         predict(run.path, oblique.path, out, components=-1)
     with pytest.raises(BadInput, match="overlap"):
