@@ -239,9 +239,7 @@ def _score(location: str, out: Path) -> None:
     rows = [[one.case, one.name, one.g_dsc, one.b_dsc, one.asd, one.unit] for one in found.scores]
     print_table(["case", "label", "G-DSC (Dice)", "B-DSC", "mean surface distance", "in"], rows)
     _say(f"Label maps: {out / 'predictions'}; scores: {out / 'scores.csv'}")
-    _say(
-        "So few steps and knees leave the small patella out, or much of it; with more --steps all of it rises"
-    )
+    _say("So few steps and cases may leave the smallest label out altogether; with more --steps scores rise")
 
 
 def _say_what_next(store: Path, case: str) -> None:
