@@ -54,8 +54,8 @@ def _killed(folder: Path, tell: Callable[[Any], None]) -> None:
 
 def _long(folder: Path, tell: Callable[[Any], None]) -> None:
     """Wait to be stopped, and say in a file how often that was asked."""
-    tell("waiting")
     try:
+        tell("waiting")  # the end may come as soon as this is heard
         time.sleep(WAIT)
     except KeyboardInterrupt:
         try:
