@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_FOR_LOADER := $(VENV)/.ready-bench-loader
 
-.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu soak clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -30,10 +30,13 @@ serve: $(READY) ## API and one worker on 127.0.0.1:8000, data in ./dmapsvc-data
 	trap 'kill $$api $$worker 2>/dev/null; wait' INT TERM EXIT; wait -n $$api $$worker
 
 test: $(READY) ## all tests that need no GPU
-	@$(PY) -m pytest -q -m 'not gpu' -n auto --maxprocesses 4 --dist loadfile
+	@$(PY) -m pytest -q -m 'not gpu and not soak' -n auto --maxprocesses 4 --dist loadfile
 
 test-gpu: $(READY) ## the tests that need a GPU, and one of the extras gpu-cu12 and gpu-cu13
 	@$(PY) -m pytest -q -m gpu
+
+soak: $(READY) ## the long runs: processes killed at random, damaged files for an hour, 50,000 cases
+	@$(PY) -m pytest -q -m soak -s
 
 check: $(READY) ## format, lint, types, layers
 	@$(VENV)/bin/ruff format --check .
