@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.knees import document, tables
 from demo import phantom
@@ -50,9 +51,10 @@ def out(tmp_path: Path) -> Path:
             (run / "history.csv").write_text(
                 "step,seconds,loss,lr,g_dsc,b_dsc\n10,60,1,1,,\n20,120,1,1,.5,.4\n30,180,1,1,.5,.3\n"
             )
-    (folder / "comparison" / "report" / "figures").mkdir(parents=True)
+    figures = folder / "comparison" / "report" / "figures"
+    figures.mkdir(parents=True)
     for name in ("figure-3", "figure-3a", "differences", "figure-2", "learning-b-dsc"):
-        (folder / "comparison" / "report" / "figures" / f"{name}.png").write_bytes(b"drawn")
+        Image.new("RGB", (9, 6), "teal").save(figures / f"{name}.png")
     told = {"anatomies": {name: f"generated {name}" for name in SUBJECTS}, "shares_anatomies": False}
     (folder / "subjects.json").write_text(json.dumps(told))
     Split(train=("knee01",), test=SUBJECTS).write(folder / "split.json")
@@ -168,7 +170,9 @@ def test_the_document_is_brought_up_to_date_and_its_text_stays(out: Path, tmp_pa
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 10 * 3
     assert {"contender", "run", "case", "name", "b_dsc"} <= set(rows[0])
-    assert (docs / "figures" / "knees" / "figure-3.png").read_bytes() == b"drawn"
+    with Image.open(docs / "figures" / "knees" / "figure-3.png") as figure:
+        assert (figure.mode, figure.size) == ("P", (9, 6))
+        assert figure.convert("RGB").getpixel((4, 3)) == (0, 128, 128)
     assert not (docs / "figures" / "knees" / "figure-3a.png").exists()  # the document does not show it
     assert (docs / "figures" / "knees" / "subjects.png").read_bytes().startswith(b"\x89PNG")
 
