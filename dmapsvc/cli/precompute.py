@@ -214,7 +214,7 @@ def _no_such_labels(out: Path, dataset: Dataset, records: dict[str, CaseRecord])
     return BadInput(
         f"no mask has any of the labels {label_list(dataset.spec.labels)}",
         f"{case} has {label_list(values) or 'none at all'}",
-        f"Name its labels with --labels, and another dataset than {out}",
+        f"Name its labels with --labels, and another dataset than {out}, or remove that folder first",
     )
 
 

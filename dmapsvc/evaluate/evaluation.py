@@ -74,9 +74,9 @@ def evaluate(
     memory budget (`DMAPSVC_MEMORY_BUDGET`) does not hold so many of the largest. `on_case` is called with how
     many are done, of how many, and which was the last.
 
-    Raises what `open_label_maps` raises; NotFound where no case is; BadInput for labels that cannot be, or
-    are on neither side of any case and none failed, units that are none, a tolerance below 0, and jobs below
-    1.
+    Raises what `open_label_maps` raises; NotFound where no case is, or none is on both sides; BadInput for
+    labels that cannot be, or are on neither side of any case and none failed, units that are none, a
+    tolerance below 0, and jobs below 1.
     """
     chosen = MapSpec(labels=None if labels is None else tuple(labels), units=units).labels
     if jobs is not None and jobs < 1:
@@ -84,6 +84,7 @@ def evaluate(
     tolerance = checked_tolerance(tolerance)
     truths, predicted = open_pair(truth, predictions)
     wanted = _cases(truths, predictions, cases)
+    _check_pairs(wanted, truths, predicted)
     known = chosen or truths.labels
     scorer = CaseScorer(truths=truths, predictions=predicted, labels=known, units=units, tolerance=tolerance)
     ended: list[CaseScores | CaseFailed] = []
@@ -119,6 +120,17 @@ def _cases(truths: LabelMaps, predictions: str | Path, cases: Sequence[str] | No
             "no case to score", "the truth has none" if cases is None else "an empty list of cases"
         )
     return wanted
+
+
+def _check_pairs(wanted: Sequence[str], truths: LabelMaps, predicted: LabelMaps) -> None:
+    """Raise NotFound if none of the cases is on both sides: a list of each would hide what is wrong."""
+    if not set(wanted).intersection(truths.cases(), predicted.cases()):
+        raise NotFound(
+            f"no case to score is on both sides: {first_few(wanted)}",
+            f"the truth has {first_few(truths.cases()) or 'none'}, "
+            f"the predictions are of {first_few(predicted.cases()) or 'none'}",
+            "Give the truth that these predictions are of",
+        )
 
 
 def _nowhere(absent: Sequence[int], there: Collection[int]) -> BadInput:

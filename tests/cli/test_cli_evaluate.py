@@ -103,13 +103,26 @@ def test_the_side_of_a_split(cli: Callable[..., Run], truth: Path, tmp_path: Pat
 
 def test_nothing_scored_leaves_no_file(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:
     out = tmp_path / "scores.csv"
-    run = cli("evaluate", truth, write_folder(tmp_path / "found", {"z": boxes()}), "-o", out, "--jobs", "1")
+    (write_folder(tmp_path / "found", {"z": boxes()}) / "a.nii.gz").write_bytes(b"no volume")
+    run = cli("evaluate", truth, tmp_path / "found", "-o", out, "--jobs", "1")
     assert (run.code, run.out) == (1, f"{out}: 0 cases scored, 3 failed; not written\n")
     assert not out.exists()
     assert cli("evaluate", truth, tmp_path / "knees.zarr", "-o", out, "--cases", "a").code == 0
     again = cli("evaluate", truth, tmp_path / "found", "-o", out, "--jobs", "1")
     assert "3 failed; the scores that were there are removed" in again.out
     assert not out.exists()
+
+
+def test_predictions_of_other_cases_are_told_in_one_line(
+    cli: Callable[..., Run], truth: Path, tmp_path: Path
+) -> None:
+    found = write_folder(tmp_path / "found", {"y": boxes(), "z": boxes()})
+    run = cli("evaluate", truth, found, "-o", tmp_path / "scores.csv")
+    assert (run.code, run.out) == (2, "")
+    assert run.error == (
+        "error: no case to score is on both sides: a, b, c; the truth has a, b, c, the predictions "
+        "are of y, z. Give the truth that these predictions are of."
+    )
 
 
 def test_a_side_of_no_split(cli: Callable[..., Run], truth: Path, tmp_path: Path) -> None:

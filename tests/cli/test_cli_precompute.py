@@ -109,7 +109,7 @@ def test_labels_that_no_mask_has_are_an_error_that_says_what_there_is(
         assert (run.code, run.err.splitlines()[-1]) == (
             1,
             "error: no mask has any of the labels 1,7; a has 5,6. "
-            f"Name its labels with --labels, and another dataset than {store}.",
+            f"Name its labels with --labels, and another dataset than {store}, or remove that folder first.",
         )
     part = cli("precompute", masks, tmp_path / "part.zarr", "--labels", "7", "--shard", "1/2", *QUICK)
     assert part.code == 0, "other parts may have it"
