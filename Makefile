@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_FOR_LOADER := $(VENV)/.ready-bench-loader
 
-.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu soak clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu soak reference clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -47,6 +47,9 @@ check: $(READY) ## format, lint, types, layers
 format: $(READY) ## put the code into the project's format
 	@$(VENV)/bin/ruff format .
 	@$(VENV)/bin/ruff check --fix .
+
+reference: $(READY) ## docs/settings.md, commands.md and errors.md, made from the code
+	@$(PY) -m tests.docs.reference
 
 bench: bench-maps bench-precompute bench-service bench-codecs bench-loader bench-losses bench-metrics ## every benchmark; FILE=mask LABELS=5,6,7 measure your own
 

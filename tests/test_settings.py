@@ -64,12 +64,3 @@ def test_the_devices_are_the_backends() -> None:
 
 def test_every_setting_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []
-
-
-def test_every_setting_stands_in_the_docs_as_it_is() -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
-    for name, field in Settings.model_fields.items():
-        line = next(line for line in docs.splitlines() if f"`DMAPSVC_{name.upper()}`" in line)
-        assert str(field.description) in line
-        if field.default is not None and field.default_factory is None:
-            assert f"`{field.default}`" in line
