@@ -57,6 +57,10 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
     max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
+    roots: str = Field(
+        "",
+        description="Folders below which a batch may name one, with `:` between them; none if unset.",
+    )
     cache: Path | None = Field(
         None,
         description="Folder where training keeps copies of remote cases; ~/.cache/dmapsvc, "
@@ -76,6 +80,18 @@ class Settings(BaseSettings):
                 "wanted auto, cuda, cucim, numba or scipy; the first three may name a GPU, as in cuda:1"
             )
         return device
+
+    @field_validator("roots")
+    @classmethod
+    def _check_roots(cls, roots: str) -> str:
+        if not all(Path(part).is_absolute() for part in roots.split(os.pathsep) if part):
+            raise ValueError("wanted whole paths of folders, from / on")
+        return roots
+
+    @property
+    def root_folders(self) -> tuple[Path, ...]:
+        """The folders below which a batch may name one."""
+        return tuple(Path(part) for part in self.roots.split(os.pathsep) if part)
 
     @property
     def backend(self) -> str:

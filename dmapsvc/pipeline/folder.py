@@ -1,16 +1,19 @@
 """Which files of a folder are which cases: names, image pairs, and the collisions that stop everything.
 
-Looks at names only; no file is opened here.
+Looks at names only; no file is opened here. How BIDS names pair is in `bids.py`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 from dmapsvc.errors import BadInput, BadName
+from dmapsvc.pipeline.bids import BidsImages
 from dmapsvc.spec import check_name
 from dmapsvc.volumes import SUFFIXES
 
@@ -26,25 +29,30 @@ class CaseFile:
     image: Path | None = None
 
 
-def find_cases(masks: Path | Sequence[Path], images: Path | None = None) -> list[CaseFile]:
+def find_cases(
+    masks: Path | Sequence[Path], images: Path | None = None, *, pattern: str | None = None
+) -> list[CaseFile]:
     """The cases of a folder of masks (with everything below it), of one file, or of a list of either; by
     name.
 
     A case is called by its path below the folder without the file's ending, `/` written `__`; a file that is
     given itself by its own name. Hidden files and folders are passed over, so is a folder of images inside
-    the folder of masks, and so is every file whose ending is not of a volume format. An image belongs to the
-    mask of the same name, or else, as nnU-Net writes it, of the same name with `_0000`. A mask without an
-    image has none.
+    the folder of masks, and so is every file whose ending is not of a volume format. With a `pattern` (`*`,
+    `?`, `[…]`; `*` stands for `/` too) only files whose path below the folder fits it are masks, or, if there
+    is no `/` in it, whose name does.
 
-    Raises BadInput when nothing is there and for an image in several files, one a channel; BadName for a name
-    that no case may have, and when two files would be one case.
+    An image belongs to the mask of the same name, or else, as nnU-Net writes it, of the same name with
+    `_0000`, or else to that of the same scan by its name in BIDS. A mask without an image has none.
+
+    Raises BadInput when nothing is there and for an image in several files, one a channel or one a contrast;
+    BadName for a name that no case may have, and when two files would be one case.
     """
-    cases = _files_by_name(masks, inner=images)
+    cases = _files_by_name(masks, inner=images, pattern=pattern)
     for case, mask in cases.items():
         _check_case(case, mask)
-    pictures = _files_by_name(images) if images is not None else {}
+    pictures = _Images(images, cases.values())
     return [
-        CaseFile(case=case, mask=mask, image=_image_of(case, pictures))
+        CaseFile(case=case, mask=mask, image=pictures.image_of(case, mask))
         for case, mask in sorted(cases.items())
     ]
 
@@ -63,7 +71,8 @@ def shard_of(cases: Sequence[CaseFile], shard: tuple[int, int]) -> list[CaseFile
 def unused_images(cases: Sequence[CaseFile], images: Path) -> list[Path]:
     """The image files below `images` that go with none of `cases`."""
     used = {case.image for case in cases}
-    return [file for file in _files_by_name(images).values() if file not in used]
+    pictures = _Images(images, (case.mask for case in cases))
+    return [file for file in pictures.by_name.values() if file not in used]
 
 
 def image_names(case: str) -> tuple[str, str]:
@@ -77,10 +86,41 @@ def case_name(file: Path, folder: Path | None = None) -> str:
     return "__".join((*relative.parts[:-1], _without_ending(file.name)))
 
 
-def _files_by_name(given: Path | Sequence[Path], inner: Path | None = None) -> dict[str, Path]:
+class _Images:
+    """The image files below `folder`, if there is one; `masks`, which may lie there too, are none of them."""
+
+    def __init__(self, folder: Path | None, masks: Iterable[Path]) -> None:
+        self.by_name: dict[str, Path] = {}
+        if folder is not None:
+            others = {mask.absolute() for mask in masks}
+            found = _files_by_name(folder).items()
+            self.by_name = {name: file for name, file in found if file.absolute() not in others}
+
+    @cached_property
+    def _bids(self) -> BidsImages:
+        return BidsImages((_without_ending(file.name), file) for file in self.by_name.values())
+
+    def image_of(self, case: str, mask: Path) -> Path | None:
+        if case in self.by_name:
+            return self.by_name[case]
+        first, second = (self.by_name.get(case + channel) for channel in (FIRST_CHANNEL, SECOND_CHANNEL))
+        if first and second:
+            raise BadInput(
+                f"{first} and {second} are channels of one image",
+                "an image is one file",
+                "Put the channels into one file, or leave one channel in the folder",
+            )
+        return first or self._bids.image_of(_without_ending(mask.name))
+
+
+def _files_by_name(
+    given: Path | Sequence[Path], inner: Path | None = None, pattern: str | None = None
+) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in [given] if isinstance(given, Path) else given:
         for name, file in _named_files(path, inner):
+            if pattern is not None and not _fits(file, path, pattern):
+                continue
             if name in files:
                 raise BadName(
                     f"{files[name]} and {file} are both called {name!r}",
@@ -90,7 +130,8 @@ def _files_by_name(given: Path | Sequence[Path], inner: Path | None = None) -> d
             files[name] = file
     if not files:
         shown = given if isinstance(given, Path) else "the list of files"
-        raise BadInput(f"{shown}: no volume files", f"wanted files ending in {', '.join(SUFFIXES)}")
+        fitting = "" if pattern is None else f" called {pattern}"
+        raise BadInput(f"{shown}: no volume files{fitting}", f"wanted files ending in {', '.join(SUFFIXES)}")
     return files
 
 
@@ -115,6 +156,11 @@ def _volume_files(folder: Path, inner: Path | None) -> Iterator[Path]:
                 yield here / name
 
 
+def _fits(file: Path, folder: Path, pattern: str) -> bool:
+    whole = file.relative_to(folder).as_posix() if "/" in pattern else file.name
+    return fnmatchcase(whole, pattern)
+
+
 def _is_same(folder: Path, other: Path | None) -> bool:
     return other is not None and folder.resolve() == other.resolve()
 
@@ -129,16 +175,3 @@ def _check_case(case: str, mask: Path) -> None:
         check_name(case, "case")
     except BadName as error:
         raise BadName(f"{mask}: {error.found}", error.wanted, "Rename the file") from None
-
-
-def _image_of(case: str, pictures: dict[str, Path]) -> Path | None:
-    if case in pictures:
-        return pictures[case]
-    first, second = (pictures.get(case + channel) for channel in (FIRST_CHANNEL, SECOND_CHANNEL))
-    if first and second:
-        raise BadInput(
-            f"{first} and {second} are channels of one image",
-            "an image is one file",
-            "Put the channels into one file, or leave one channel in the folder",
-        )
-    return first

@@ -127,6 +127,18 @@ def test_images_that_lie_inside_the_masks_folder_are_no_masks(tmp_path: Path) ->
     assert cases(tmp_path, tmp_path / "images") == {"a": "a.nii"}
 
 
+def test_a_pattern_names_the_masks_of_a_folder(tmp_path: Path) -> None:
+    fill(tmp_path, "a_seg.nii", "a_ct.nii", "s1/b_seg.nii", "s2/c_seg.nii.gz", "s2/c_ct.nii")
+    for pattern, names in {
+        "*_seg.*": ["a_seg", "s1__b_seg", "s2__c_seg"],
+        "s?/*_seg.nii": ["s1__b_seg"],
+        "[!s]*": ["a_ct", "a_seg", "s1__b_seg", "s2__c_ct", "s2__c_seg"],
+    }.items():
+        assert [case.case for case in find_cases(tmp_path, pattern=pattern)] == names
+    with pytest.raises(BadInput, match=r"no volume files called \*\.mha"):
+        find_cases(tmp_path, pattern="*.mha")
+
+
 PARTS = st.text(alphabet="abcXYZ019._- ", min_size=1, max_size=12).filter(
     lambda part: part not in (".", "..")
 )
