@@ -16,6 +16,7 @@ from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
+from dmapsvc.store import open_store
 
 _BUILDERS = 2  # downloads built side by side, each with a map in memory; chosen, few
 
@@ -65,6 +66,7 @@ def prepare(settings: Settings) -> None:
     Raises BadInput for a database that cannot be used, OSError where a folder cannot be made.
     """
     check_database(settings)
-    for folder in (settings.store, settings.staging, settings.spool):
+    for folder in (settings.staging, settings.spool):
         folder.mkdir(parents=True, exist_ok=True)
+    open_store(settings.store_location, settings.staging).prepare()
     spool.sweep(settings.spool)

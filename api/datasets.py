@@ -15,7 +15,7 @@ from dmapsvc.errors import BadName, BadSpec, Conflict, NotFound, TooLarge
 from dmapsvc.jobs import Kind
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset, Reader
+from dmapsvc.store import Reader, WritableDataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=SmallBody)
 
@@ -72,7 +72,7 @@ def delete_dataset(dataset: DatasetName, library: LibraryOf, jobs: JobsOf) -> No
         doomed.destroy()
 
 
-def _check_unused(dataset: Dataset, spec: MapSpec, jobs: Jobs) -> None:
+def _check_unused(dataset: WritableDataset, spec: MapSpec, jobs: Jobs) -> None:
     """Raise Conflict if anything is published, or is being made, under the spec of `dataset`."""
     if dataset.cases() or jobs.has_live(dataset.name, Kind.MASK):
         raise spec_conflict(dataset, spec)

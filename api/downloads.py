@@ -14,6 +14,7 @@ from api.files import FileAnswer
 from api.problems import responses
 from dmapsvc.errors import BadInput, BadName, Damaged, NotFound
 from dmapsvc.store import Case
+from dmapsvc.store.storedfile import LocalFile
 from dmapsvc.volumes.writing import write_nifti
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["cases"])
@@ -36,18 +37,18 @@ async def get_phi(
     It is NIfTI-1, or NIfTI-2 where an axis is longer than NIfTI-1 can say (32,767).
     """
 
-    def build() -> BinaryIO:
+    def build() -> LocalFile:
         found = library.read(dataset).case(case)
         with ExitStack() as open_files:
             file = open_files.enter_context(tempfile.TemporaryFile(dir=settings.staging))
             write_phi(found, file)
             file.flush()
             open_files.pop_all()  # closed, and so removed, when it is sent
-        return file
+        return LocalFile(file)
 
     file = await to_thread.run_sync(build, limiter=builders)
     named = {"content-disposition": f'attachment; filename="{case}_phi.nii.gz"'}
-    return FileAnswer(file, 0, file.tell(), media_type="application/gzip", headers=named)
+    return FileAnswer(file, 0, file.size, media_type="application/gzip", headers=named)
 
 
 @router.get(

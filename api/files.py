@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator
-from typing import BinaryIO
-
 from fastapi.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-BLOCK = 2**20  # bytes read at once
+from dmapsvc.store.storedfile import StoredFile
 
 
 class FileAnswer(StreamingResponse):
@@ -18,7 +14,7 @@ class FileAnswer(StreamingResponse):
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: StoredFile,
         begin: int,
         end: int,
         *,
@@ -27,19 +23,12 @@ class FileAnswer(StreamingResponse):
         headers: dict[str, str] | None = None,
     ) -> None:
         headers = {**(headers or {}), "content-length": str(end - begin)}
-        super().__init__(_blocks(file, begin, end), status_code, headers, media_type)
+        super().__init__(file.blocks(begin, end), status_code, headers, media_type)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        with self._file:
+        try:
             await super().__call__(scope, receive, send)
-
-
-async def _blocks(file: BinaryIO, begin: int, end: int) -> AsyncIterator[bytes]:
-    while begin < end:
-        block = await run_in_threadpool(os.pread, file.fileno(), min(BLOCK, end - begin), begin)
-        if not block:
-            raise OSError("a file got shorter while it was sent")
-        begin += len(block)
-        yield block
+        finally:
+            await run_in_threadpool(self._file.close)

@@ -21,7 +21,7 @@ from dmapsvc.jobs.engine import Jobs
 from dmapsvc.pipeline import check_memory, check_units
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
-from dmapsvc.store import CaseRecord, Dataset, ImageRecord
+from dmapsvc.store import CaseRecord, ImageRecord, WritableDataset
 from dmapsvc.volumes import Header, check_same_grid, read_header
 
 
@@ -95,20 +95,22 @@ class Intake:
             upload.keep()
         return Accepted(job=job, published=False)
 
-    def _undo(self, made: Dataset, before: Dataset | None) -> None:
+    def _undo(self, made: WritableDataset, before: WritableDataset | None) -> None:
         """Leave the dataset as it was before it was `made` for a job that was not accepted."""
         if before is None:
             made.destroy()
         elif before.spec != made.spec:
             self._library.create(before.name, before.spec, before.names)
 
-    def _spec(self, asked: Asked, dataset: Dataset | None) -> MapSpec:
+    def _spec(self, asked: Asked, dataset: WritableDataset | None) -> MapSpec:
         unused = (
             dataset is not None and not dataset.cases() and not self._jobs.has_live(asked.dataset, Kind.MASK)
         )
         return chosen_spec(dataset, asked.labels, asked.units, unused=unused)
 
-    def _published(self, request: Request, dataset: Dataset | None, record: CaseRecord | None) -> Job | None:
+    def _published(
+        self, request: Request, dataset: WritableDataset | None, record: CaseRecord | None
+    ) -> Job | None:
         """The job that has published just this upload, unless another upload is about to replace it."""
         if dataset is None or not _is_current(request, dataset, record):
             return None
@@ -126,7 +128,7 @@ class Intake:
         check_memory(header, content, budget=budget, backend=self.settings.backend, name=filename)
 
     def _check_grid(
-        self, request: Request, header: Header, dataset: Dataset | None, record: CaseRecord | None
+        self, request: Request, header: Header, dataset: WritableDataset | None, record: CaseRecord | None
     ) -> None:
         """Raise GridMismatch unless the upload lies on the grid of what is known of its case."""
         if request.kind is Kind.IMAGE:
@@ -161,7 +163,7 @@ def _request(asked: Asked, upload: Upload, header: Header, spec: MapSpec) -> Req
     )
 
 
-def _is_current(request: Request, dataset: Dataset, record: CaseRecord | None) -> bool:
+def _is_current(request: Request, dataset: WritableDataset, record: CaseRecord | None) -> bool:
     """Whether what is published (or, of an image, held) is what is asked for."""
     if request.kind is Kind.IMAGE:
         image = dataset.held_image(request.case) if record is None else record.image
@@ -169,7 +171,7 @@ def _is_current(request: Request, dataset: Dataset, record: CaseRecord | None) -
     return record is not None and record.id == request.id and _same_spacing(request, record)
 
 
-def _must_mend(request: Request, dataset: Dataset, record: CaseRecord | None) -> bool:
+def _must_mend(request: Request, dataset: WritableDataset, record: CaseRecord | None) -> bool:
     """Whether what is published is damaged, and `request` may put it right."""
     mends = request.replace or request.kind is Kind.IMAGE
     return mends and record is not None and not dataset.is_sound(request.case)

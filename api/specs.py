@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dmapsvc.errors import BadSpec, Conflict
 from dmapsvc.spec import MapSpec, Spacing
-from dmapsvc.store import Dataset
+from dmapsvc.store import WritableDataset
 
 
 def chosen_spec(
-    dataset: Dataset | None, labels: str | None, units: str | None, *, unused: bool = False
+    dataset: WritableDataset | None, labels: str | None, units: str | None, *, unused: bool = False
 ) -> MapSpec:
     """The spec of `dataset` with what was asked for, `labels` like '5,6,7' and `units`, in place of its own.
 
@@ -23,7 +23,7 @@ def chosen_spec(
     return spec
 
 
-def spec_conflict(dataset: Dataset, asked: MapSpec) -> Conflict:
+def spec_conflict(dataset: WritableDataset, asked: MapSpec) -> Conflict:
     """That `dataset` has another spec than was `asked` for."""
     return Conflict(
         f"dataset {dataset.name!r} has {dataset.spec}, asked was {asked}",

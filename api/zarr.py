@@ -1,25 +1,22 @@
 """The store itself at `/zarr`, file by file with byte ranges, for zarr, tensorstore and viewers.
 
-Only what is published is reached: regular files below `<dataset>.zarr`, no hidden name, no link that leads
-out. Not served by a static-files app because a case may be replaced meanwhile: here the length, the tag and
-the bytes of one answer are always of one file.
+Only what is published is reached. Not served by a static-files app because a case may be replaced meanwhile:
+here the length, the tag and the bytes of one answer are always of one file.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Request
 from starlette.responses import Response
 
-from api.dependencies import SettingsOf
+from api.dependencies import LibraryOf
 from api.files import FileAnswer
 from api.problems import RangeNotSatisfiable, printable, responses
 from dmapsvc.errors import NotFound
+from dmapsvc.store.storedfile import StoredFile
 
 router = APIRouter(tags=["zarr"])
 
@@ -39,31 +36,22 @@ router = APIRouter(tags=["zarr"])
 def serve(
     request: Request,
     path: str,
-    settings: SettingsOf,
+    library: LibraryOf,
     range_: Annotated[str | None, Header(alias="range", examples=["bytes=0-1023"])] = None,
 ) -> Response:
     """A file below `<dataset>.zarr`, whole or one byte range of it (first-last, first-, or -length).
 
     Every answer has an `ETag` and must be revalidated with it, because a case may be replaced.
     """
+    file = library.file(path)
+    if file is None:
+        raise _nothing(path)
     with ExitStack() as open_files:
-        file = open_files.enter_context(_open(settings.store, path))
+        open_files.callback(file.close)
         answer = _answer(request, file, range_)
         if isinstance(answer, FileAnswer):
             open_files.pop_all()  # closed when it is sent
         return answer
-
-
-def _open(root: Path, path: str) -> BinaryIO:
-    """The file at `path` below `root`; NotFound for all that is not served."""
-    names = path.split("/")
-    if names[0].endswith(".zarr") and not any(name == "" or name.startswith(".") for name in names):
-        with contextlib.suppress(OSError, ValueError):  # ValueError: a NUL, or a link that leads out
-            real = Path(os.path.realpath(root / path))
-            real.relative_to(os.path.realpath(root))
-            if real.is_file():
-                return real.open("rb")
-    raise _nothing(path)
 
 
 def _nothing(path: str) -> NotFound:
@@ -72,10 +60,8 @@ def _nothing(path: str) -> NotFound:
     )
 
 
-def _answer(request: Request, file: BinaryIO, wanted: str | None) -> Response:
-    facts = os.fstat(file.fileno())
-    size = facts.st_size
-    tag = f'"{facts.st_ino:x}-{facts.st_mtime_ns:x}-{size:x}"'
+def _answer(request: Request, file: StoredFile, wanted: str | None) -> Response:
+    size, tag = file.size, file.tag
     headers = {"etag": tag, "cache-control": "no-cache", "accept-ranges": "bytes"}
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     data: Path = Field(
         Path("dmapsvc-data"), description="Folder of the service: store, spool, staging, database."
     )
+    store: str | None = Field(
+        None, description="Where the datasets lie: a folder; store in the data folder if unset."
+    )
     database_url: str | None = Field(
         None, description="Database of the queue; SQLite in the data folder if unset."
     )
@@ -121,14 +124,17 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{(self.data / 'jobs.sqlite').absolute()}"
 
     @property
-    def store(self) -> Path:
-        """Folder of the published datasets, `<dataset>.zarr` each; served as it is."""
-        return self.data / "store"
+    def store_location(self) -> str:
+        """Where the published datasets lie, `<dataset>.zarr` each; served as they are."""
+        return self.store or str(self.data / "store")
 
     @property
     def staging(self) -> Path:
-        """Folder where cases are written before they are published; never served."""
-        return self.data / "staging"
+        """Folder where cases are written before they are published; never served.
+
+        A case is published by renaming it, so for another folder than the usual it is a hidden one inside.
+        """
+        return self.data / "staging" if self.store is None else Path(self.store) / ".staging"
 
     @property
     def spool(self) -> Path:

@@ -32,7 +32,7 @@ def test_the_memory_budget_defaults_to_a_share_of_what_may_be_used() -> None:
 def test_nothing_that_is_written_lies_in_the_served_folder(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path)
     for folder in (settings.staging, settings.spool, settings.locks):
-        assert not folder.is_relative_to(settings.store)
+        assert not folder.is_relative_to(settings.store_location)
 
 
 @pytest.mark.parametrize("value", ["-1", "70000", "http"])

@@ -14,7 +14,7 @@ from dmapsvc.maps import choose_backend, quantised_map
 from dmapsvc.maps.backends import load_backend
 from dmapsvc.pipeline import memory_needed, run_case, run_image
 from dmapsvc.settings import Settings
-from dmapsvc.store import Dataset
+from dmapsvc.store import WritableDataset, open_store
 
 
 def memory_of(request: Request, backend: str) -> int:
@@ -36,6 +36,7 @@ class Cases:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._store = open_store(settings.store_location, settings.staging)
         self.backend = choose_backend(settings.backend)
         self._device = threading.Semaphore(load_backend(self.backend).side_by_side)
         for dtype in (np.uint8, np.uint16):  # kernels are compiled for each
@@ -54,13 +55,11 @@ class Cases:
             return self._image(run, dataset)
         return self._mask(run, dataset)
 
-    def _dataset(self, request: Request) -> Dataset:
+    def _dataset(self, request: Request) -> WritableDataset:
         name = request.dataset
         try:
-            dataset = Dataset.open(
-                self._settings.store / f"{name}.zarr", staging=self._settings.staging / name
-            )
-        except NotFound:  # whose words name a folder of this machine
+            dataset = self._store.open(name)
+        except NotFound:
             raise NotFound(f"dataset {name!r}", "it was deleted after the upload") from None
         if request.kind is Kind.MASK and dataset.spec != request.spec:
             raise Conflict(
@@ -68,7 +67,7 @@ class Cases:
             )
         return dataset
 
-    def _mask(self, run: Run, dataset: Dataset) -> Outcome:
+    def _mask(self, run: Run, dataset: WritableDataset) -> Outcome:
         request = run.request
         outcome = run_case(
             run.path,
@@ -87,7 +86,7 @@ class Cases:
         )
         return Outcome(notes=outcome.notes, seconds=outcome.seconds, backend=outcome.backend)
 
-    def _image(self, run: Run, dataset: Dataset) -> Outcome:
+    def _image(self, run: Run, dataset: WritableDataset) -> Outcome:
         request = run.request
         outcome = run_image(
             run.path,

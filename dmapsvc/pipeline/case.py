@@ -16,7 +16,7 @@ from dmapsvc.errors import BadFile, BadSpec, Superseded, TooLarge
 from dmapsvc.maps import quantised_map
 from dmapsvc.pipeline.notes import image_notes, mask_notes
 from dmapsvc.spec import MapSpec, Spacing
-from dmapsvc.store import CaseRecord, Dataset
+from dmapsvc.store import CaseRecord, WritableDataset
 from dmapsvc.volumes import Header, check_unsheared, read_image, read_labels
 from dmapsvc.volumes.volume import Kind
 
@@ -91,7 +91,7 @@ class ImageOutcome:
 
 def run_case(
     mask: Path,
-    dataset: Dataset,
+    dataset: WritableDataset,
     case: str,
     *,
     filename: str | None = None,
@@ -150,7 +150,7 @@ def run_case(
 
 def run_image(
     image: Path,
-    dataset: Dataset,
+    dataset: WritableDataset,
     case: str,
     *,
     filename: str | None = None,

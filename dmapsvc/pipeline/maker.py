@@ -30,7 +30,7 @@ from dmapsvc.pipeline.folder import CaseFile
 from dmapsvc.pipeline.lanes import Watch
 from dmapsvc.room import Room
 from dmapsvc.spec import Spacing, map_id
-from dmapsvc.store import CaseRecord, Dataset
+from dmapsvc.store import CaseRecord, WritableDataset
 from dmapsvc.volumes import read_header
 from dmapsvc.volumes.volume import Kind
 
@@ -55,7 +55,7 @@ class Maker:
 
     def __init__(
         self,
-        dataset: Dataset,
+        dataset: WritableDataset,
         device: Device,
         *,
         budget: int,

@@ -4,5 +4,18 @@ from dmapsvc.store.check import Finding, check
 from dmapsvc.store.dataset import Dataset
 from dmapsvc.store.reader import Case, Reader
 from dmapsvc.store.record import CaseRecord, ImageRecord
+from dmapsvc.store.stores import DatasetStore, open_store
+from dmapsvc.store.writable import WritableDataset
 
-__all__ = ["Case", "CaseRecord", "Dataset", "Finding", "ImageRecord", "Reader", "check"]
+__all__ = [
+    "Case",
+    "CaseRecord",
+    "Dataset",
+    "DatasetStore",
+    "Finding",
+    "ImageRecord",
+    "Reader",
+    "WritableDataset",
+    "check",
+    "open_store",
+]

@@ -92,7 +92,7 @@ def test_a_service_whose_folder_is_gone_is_not_ready(tmp_path: Path, folder: str
         assert client.get("/readyz").json() == {"status": "ready"}
         assert not list((tmp_path / folder).iterdir())
         (tmp_path / folder).rmdir()
-        assert_problem(client.get("/readyz"), 503, "data folder", folder)
+        assert_problem(client.get("/readyz"), 503, folder)
 
 
 def sqlite_fault(code: int) -> sa.exc.OperationalError:

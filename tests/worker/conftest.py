@@ -9,7 +9,7 @@ import pytest
 
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
-from dmapsvc.store import Dataset
+from dmapsvc.store import open_store
 from tests.worker.uploads import SPEC
 
 
@@ -17,8 +17,9 @@ from tests.worker.uploads import SPEC
 def settings(tmp_path: Path) -> Settings:
     settings = Settings(data=tmp_path)
     settings.spool.mkdir()
-    settings.store.mkdir()
-    Dataset.create(settings.store / "knees.zarr", SPEC, staging=settings.staging / "knees")
+    store = open_store(settings.store_location, settings.staging)
+    store.prepare()
+    store.create("knees", SPEC)
     return settings
 
 

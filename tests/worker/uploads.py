@@ -15,7 +15,7 @@ from demo.service import PATIENCE
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset
+from dmapsvc.store import WritableDataset, open_store
 
 SPEC = MapSpec(labels=(3,))
 
@@ -50,9 +50,9 @@ def request(
     )
 
 
-def dataset(settings: Settings) -> Dataset:
+def dataset(settings: Settings) -> WritableDataset:
     """The dataset that `request` asks for."""
-    return Dataset.open(settings.store / "knees.zarr", staging=settings.staging / "knees")
+    return open_store(settings.store_location, settings.staging).open("knees")
 
 
 def eventually(look: Callable[[], bool]) -> None:

@@ -1,0 +1,106 @@
+"""Where the datasets of a service lie, all together: which there are, opened and made by name.
+
+A dataset is `<name>.zarr` in a folder; what is inside it is `dataset.py`'s.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from dmapsvc.errors import NotFound
+from dmapsvc.spec import MapSpec
+from dmapsvc.store.dataset import Dataset
+from dmapsvc.store.reader import Reader
+from dmapsvc.store.storedfile import StoredFile, open_below
+from dmapsvc.store.writable import WritableDataset
+
+SUFFIX = ".zarr"
+
+
+class DatasetStore(Protocol):
+    """Datasets by name. Usable by several threads, and by any number of processes that name the same one."""
+
+    def prepare(self) -> None:
+        """Make what must be there before the first dataset is."""
+
+    def check_writable(self) -> None:
+        """Raise OSError unless something small can be written."""
+
+    def names(self) -> list[str]:
+        """What the datasets are called, sorted."""
+
+    def read(self, name: str) -> Reader:
+        """The dataset `name`, only to be read: waits for nobody who changes it; raises NotFound, Damaged."""
+
+    def open(self, name: str) -> WritableDataset:
+        """The dataset `name`, to be changed; raises NotFound, Damaged."""
+
+    def create(self, name: str, spec: MapSpec, names: Mapping[int, str] | None = None) -> WritableDataset:
+        """Make the dataset `name`, or find it made, as `Dataset.create` does; raises Conflict, BadName."""
+
+    def file(self, path: str) -> StoredFile | None:
+        """The file at `path`, from the root of the store; None if none is there that may be shown."""
+
+
+class FolderStore:
+    """The datasets in the folder `root`; `staging`, on the same file system, holds a folder for each, where
+    cases are written before they are published.
+    """
+
+    def __init__(self, root: Path, staging: Path) -> None:
+        self._root, self._staging = root, staging
+
+    def prepare(self) -> None:
+        """As `DatasetStore` says."""
+        for folder in (self._root, self._staging):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def check_writable(self) -> None:
+        """As `DatasetStore` says."""
+        probe = self._root / f".ready-{uuid.uuid4().hex}"
+        try:
+            probe.write_bytes(b"?")
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        """As `DatasetStore` says."""
+        return sorted(path.name.removesuffix(SUFFIX) for path in self._root.glob(f"[!.]*{SUFFIX}"))
+
+    def read(self, name: str) -> Reader:
+        """As `DatasetStore` says."""
+        try:
+            return Dataset(self._path(name))  # which lists its cases only when asked, unlike Reader.local
+        except NotFound:
+            raise no_dataset(name) from None
+
+    def open(self, name: str) -> Dataset:
+        """As `DatasetStore` says."""
+        try:
+            return Dataset.open(self._path(name), staging=self._staging / name)
+        except NotFound:  # whose words name a folder of this machine
+            raise no_dataset(name) from None
+
+    def create(self, name: str, spec: MapSpec, names: Mapping[int, str] | None = None) -> Dataset:
+        """As `DatasetStore` says."""
+        return Dataset.create(self._path(name), spec, names=names, staging=self._staging / name)
+
+    def file(self, path: str) -> StoredFile | None:
+        """As `DatasetStore` says."""
+        return open_below(self._root, path)
+
+    def _path(self, name: str) -> Path:
+        return self._root / f"{name}{SUFFIX}"
+
+
+def open_store(location: str, staging: Path) -> DatasetStore:
+    """The datasets at `location`; `staging` is a folder of this machine. Nothing is asked or made yet."""
+    return FolderStore(Path(location), staging)
+
+
+def no_dataset(name: str) -> NotFound:
+    """The error for a dataset that is not there."""
+    return NotFound(f"dataset {name!r}", "there is none of that name")
