@@ -1,7 +1,7 @@
 """The queue's database: SQLite in the data folder, or Postgres by its URL; opened, made and migrated here.
 
-Any number of processes may open it at once, the first of them makes the tables. What the tables hold is in
-`table.py`.
+Any number of processes may open it at once, the first of them makes the tables, or changes those of an
+earlier version. What the tables hold is in `table.py`, how they came to be in `migrations`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer
 
 from dmapsvc.errors import BadInput
-from dmapsvc.jobs.table import metadata
+from dmapsvc.jobs.migrations.version import upgrade
 from dmapsvc.settings import Settings
 
 APPLICATION = "dmapsvc"
@@ -45,7 +45,8 @@ logging.getLogger("dbos").setLevel(logging.WARNING)
 def open_database(settings: Settings) -> sa.Engine:
     """The database of `settings`, made and migrated.
 
-    Raises BadInput for a URL that is neither SQLite's nor Postgres's, and for SQLite on a network disk.
+    Raises BadInput for a URL that is neither SQLite's nor Postgres's, for SQLite on a network disk, and for
+    tables that a later dmapsvc has changed.
     """
     url = _checked_url(settings)
     if url.get_backend_name() != "sqlite":
@@ -113,7 +114,7 @@ def _file_system(path: Path) -> str:
 def _make_tables(engine: sa.Engine, url: sa.URL) -> None:
     DBOS.migrate(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False))
     with writing(engine) as connection:
-        metadata.create_all(connection)
+        upgrade(connection)
 
 
 def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:

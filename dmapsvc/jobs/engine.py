@@ -1,10 +1,10 @@
 """`Jobs`: accept, ask, cancel, retry, forget. What a service's front does with the queue; it runs nothing.
 
-Two things are kept of a run, in one database and written in one transaction when it is accepted: its row in
-`dmapsvc_runs` and a workflow of the engine (DBOS) of the same name, `<job>.<n>`. **The row rules**: what a
-job's state is, and whether a run may start, go on or publish, is read from it alone. The engine decides only
-which worker takes which run, and when; a workflow whose row has ended, or is gone, ends without doing
-anything.
+Two things are kept of a run, in one database: its row in `dmapsvc_runs` and a workflow of the engine (DBOS),
+`<job>.<n>`. An upload is given both in the transaction that accepts it; what else waits is given its workflow
+when it comes to the head of the line (`feeder.py`). **The row rules**: what a job's state is, and whether a
+run may start, go on or publish, is read from it alone. The engine decides only which worker takes which run,
+and when; a workflow whose row has ended, or is gone, ends without doing anything.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from pathlib import Path
 from types import TracebackType
 
 import sqlalchemy as sa
-from dbos import DBOSClient
+from dbos import DBOSClient, EnqueueOptions
 from dbos import error as engine_error
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, same_of, stop
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
 from dmapsvc.jobs.record import Job, Kind, Page, Request, State
-from dmapsvc.jobs.table import LIVE, Row, job_of, positions, runs
+from dmapsvc.jobs.table import LIVE, UPLOAD_PRIORITY, Row, job_of, positions, runs
 from dmapsvc.settings import Settings
 
 WORKFLOW = "dmapsvc-run"
@@ -159,7 +159,7 @@ class Jobs:
                 )
             request = Request.from_json(row.request)
             rivals = rivals_of(connection, request)
-            again, spent = self._accept(connection, request, rivals, 0)
+            again, spent = self._accept(connection, request, rivals, 0, again=row)
         self._clear(rivals, spent)
         return again
 
@@ -173,24 +173,32 @@ class Jobs:
         self._clear(rows, [row.spool for row in rows if row.spool])
 
     def _accept(
-        self, connection: sa.Connection, request: Request, rivals: Sequence[Row], published_revision: int
+        self,
+        connection: sa.Connection,
+        request: Request,
+        rivals: Sequence[Row],
+        published_revision: int,
+        again: Row | None = None,
     ) -> tuple[Job, Sequence[str]]:
-        """Enqueue a run in place of `rivals`; its job, and the uploads that nobody needs now."""
+        """Enqueue a run in place of `rivals`; its job, and the uploads that nobody needs now.
+
+        It has the priority and the batch of the run that it is `again`, or else an upload's.
+        """
         check_rivals(request, rivals)
         self._check_room(connection)
         spent = stop(connection, rivals) + release(connection, request)
-        row = self._enqueue(connection, request, next_revision(connection, request, published_revision))
+        revision = next_revision(connection, request, published_revision)
+        row = self._enqueue(connection, request, revision, again)
         return self._job(connection, row), [name for name in spent if name != request.spool]
 
-    def _enqueue(self, connection: sa.Connection, request: Request, revision: int) -> Row:
+    def _enqueue(self, connection: sa.Connection, request: Request, revision: int, again: Row | None) -> Row:
         older = runs.c.job == request.id
         connection.execute(sa.update(runs).where(older).values(latest=False))
         n = connection.execute(sa.select(sa.func.max(runs.c.n)).where(older)).scalar() or 0
-        run, n = enqueue(self._client, connection, request.id, n)
         values = {
-            "run": run,
+            "run": f"{request.id}.{n + 1}",
             "job": request.id,
-            "n": n,
+            "n": n + 1,
             "latest": True,
             "kind": request.kind,
             "dataset": request.dataset,
@@ -199,9 +207,12 @@ class Jobs:
             "request": request.to_json(),
             "spool": request.spool,
             "state": State.QUEUED,
+            "priority": UPLOAD_PRIORITY if again is None else again.priority,
+            "batch": None if again is None else again.batch,
             "created": time.time(),
         }
-        return connection.execute(sa.insert(runs).values(values).returning(runs)).one()
+        row = connection.execute(sa.insert(runs).values(values).returning(runs)).one()
+        return enqueue(self._client, connection, row, row.n)
 
     def _check_room(self, connection: sa.Connection) -> None:
         waiting = sa.select(sa.func.count()).where(runs.c.state == State.QUEUED)
@@ -218,7 +229,7 @@ class Jobs:
         Nothing is lost if this is cut short: their workflows would end by themselves, and a worker
         that starts sweeps the spool.
         """
-        if queued := [row.run for row in rows if row.state == State.QUEUED]:
+        if queued := [row.run for row in rows if row.state == State.QUEUED and row.run]:
             self._client.cancel_workflows(queued)
         remove_uploads(self._settings.spool, spent)
 
@@ -227,26 +238,33 @@ class Jobs:
         return job_of(row, positions(connection, [row]).get(row.seq))
 
 
-def enqueue(client: DBOSClient, connection: sa.Connection, job: str, n: int) -> tuple[str, int]:
-    """Give `job` a workflow after its `n`-th, in this transaction; the workflow's name and number."""
+def enqueue(client: DBOSClient, connection: sa.Connection, row: Row, n: int) -> Row:
+    """Give the run of `row` a workflow, as its job's `n`-th or a later one, in this transaction; its row."""
+    options: EnqueueOptions = {
+        "workflow_name": WORKFLOW,
+        "queue_name": QUEUE,
+        "workflow_id_reuse_policy": "reject",
+        "app_version": VERSION,
+        "priority": _rank(row),
+    }
     while True:  # the engine still knows the runs of a job that was forgotten
-        n += 1
-        run = f"{job}.{n}"
+        run = f"{row.job}.{n}"
         try:
-            client.enqueue_in_transaction(
-                connection,
-                {
-                    "workflow_name": WORKFLOW,
-                    "queue_name": QUEUE,
-                    "workflow_id": run,
-                    "workflow_id_reuse_policy": "reject",
-                    "app_version": VERSION,
-                },
-                run,
-            )
+            client.enqueue_in_transaction(connection, {**options, "workflow_id": run}, run)
+            break
         except engine_error.DBOSWorkflowIDInUseError:
-            continue
-        return run, n
+            n += 1
+    if run == row.run:
+        return row
+    named = sa.update(runs).where(runs.c.seq == row.seq).values(run=run, n=n)
+    return connection.execute(named.returning(runs)).one()
+
+
+def _rank(row: Row) -> int:
+    """A run's place in the line as the engine's priority: by itself it orders by the second of arrival."""
+    priority: int = row.priority  # 0 to 15, so that this ends at 2³¹ - 1
+    seq: int = row.seq
+    return 1 + priority * 2**27 + seq % (2**27 - 1)
 
 
 def remove_uploads(spool: Path, names: Iterable[str]) -> None:

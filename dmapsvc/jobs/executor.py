@@ -19,10 +19,11 @@ from dbos import error as engine_error
 from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
+from dmapsvc.jobs.feeder import Feeder
 from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
 from dmapsvc.jobs.record import Request
-from dmapsvc.jobs.recovery import release_claims, requeue_lost, sweep_spool, take_over_dead
+from dmapsvc.jobs.recovery import release_claims, sweep_spool, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
 from dmapsvc.room import Room
 from dmapsvc.settings import Settings
@@ -67,6 +68,7 @@ class Executor:
         assert lock is not None, "an executor's id is its own"
         self._register_queue()
         engine = self._launch()
+        Feeder(self._engine, self._client, self._stopping).start()
         sweep_spool(self._ledger, self._settings.spool)
         while self._lost is None:
             self._sweep()
@@ -82,7 +84,6 @@ class Executor:
     def _sweep(self) -> None:
         try:
             take_over_dead(self._ledger, self._engine, self._settings)
-            requeue_lost(self._ledger, self._engine, self._client)
         except HICCUPS as error:
             _log.warning("the queue's database does not answer: %s", error.args[0])
 

@@ -154,12 +154,6 @@ class Ledger:
             having = sa.select(runs.c.executor).where(runs.c.state == State.RUNNING).distinct()
             return {name for name in connection.execute(having).scalars() if name}
 
-    def head(self, count: int) -> list[str]:
-        """The names of the runs next in the queue, `count` of them at most."""
-        query = sa.select(runs.c.run).where(runs.c.state == State.QUEUED).order_by(runs.c.seq).limit(count)
-        with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
-
     def needed_uploads(self) -> set[str]:
         """The files in the spool that a run may still need."""
         with self._engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""The table of runs, and a row of it as a Job.
+"""The table of runs, the order in which they wait, and a row of it as a Job.
 
 A job's runs are rows; its state is the state of the latest. Nothing is decided here.
 """
@@ -20,7 +20,7 @@ runs = sa.Table(
     "dmapsvc_runs",
     metadata,
     sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),  # order of acceptance
-    sa.Column("run", sa.Text, nullable=False, unique=True),  # <job>.<n>, the engine's workflow
+    sa.Column("run", sa.Text, nullable=True, unique=True),  # <job>.<n>, the engine's workflow, if it has one
     sa.Column("job", sa.Text, nullable=False),
     sa.Column("n", sa.Integer, nullable=False),
     sa.Column("latest", sa.Boolean, nullable=False),  # of its job
@@ -38,31 +38,51 @@ runs = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("stage", sa.Text, nullable=True),
     sa.Column("percent", sa.Float, nullable=False, default=0.0),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),  # 0 to 15, lower goes first
+    sa.Column("batch", sa.Text, nullable=True),  # it belongs to
     sa.Column("created", sa.Float, nullable=False),  # these three: seconds since 1970, UTC
     sa.Column("started", sa.Float, nullable=True),
     sa.Column("ended", sa.Float, nullable=True),
     sa.Column("problem", sa.JSON(none_as_null=True), nullable=True),
     sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),  # notes, seconds, backend
     sa.Index("dmapsvc_runs_state", "state", "seq"),
+    sa.Index("dmapsvc_runs_queue", "state", "priority", "seq"),
+    sa.Index("dmapsvc_runs_batch", "batch", "state"),
     sa.Index("dmapsvc_runs_job", "job", "n"),
     sa.Index("dmapsvc_runs_case", "dataset", "case_name", "seq"),
 )
+
+UPLOAD_PRIORITY, BATCH_PRIORITY = 0, 10  # somebody waits for an upload; chosen, with room between and after
 
 LIVE = tuple(state.value for state in State if state.live)
 
 Row = sa.Row[Any]
 
 
+def in_line() -> sa.Select[tuple[int]]:
+    """The queue: the `seq` of the runs that wait, the next to start first."""
+    return sa.select(runs.c.seq).where(runs.c.state == State.QUEUED).order_by(runs.c.priority, runs.c.seq)
+
+
 def positions(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, int]:
-    """The place in the queue, from 1, of each queued row, by its `seq`; reads an index once, not the rows."""
-    asked = [row.seq for row in rows if row.state == State.QUEUED]
-    if not asked:
-        return {}
+    """The place in the queue, from 1, of each queued row, by its `seq`; reads an index, not the rows."""
+    asked: dict[int, list[int]] = {}
+    for row in rows:
+        if row.state == State.QUEUED:
+            asked.setdefault(row.priority, []).append(row.seq)
+    return {seq: place for item in asked.items() for seq, place in _places(connection, *item).items()}
+
+
+def _places(connection: sa.Connection, priority: int, asked: list[int]) -> dict[int, int]:
+    """The places of rows of one priority: how many come before all of them, and their order from there."""
+    queued, same = runs.c.state == State.QUEUED, runs.c.priority == priority
+    earlier = sa.or_(runs.c.priority < priority, sa.and_(same, runs.c.seq < min(asked)))
+    before = connection.execute(sa.select(sa.func.count()).where(queued, earlier)).scalar_one()
     place = sa.func.row_number().over(order_by=runs.c.seq).label("place")
-    line = sa.select(runs.c.seq, place).where(runs.c.state == State.QUEUED, runs.c.seq <= max(asked))
+    line = sa.select(runs.c.seq, place).where(queued, same, runs.c.seq.between(min(asked), max(asked)))
     places = line.subquery()
     found = connection.execute(sa.select(places).where(places.c.seq.in_(asked)))
-    return {row.seq: row.place for row in found}
+    return {row.seq: before + row.place for row in found}
 
 
 def job_of(row: Row, position: int | None) -> Job:

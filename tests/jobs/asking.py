@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
-from dmapsvc.jobs import Kind, Request
+import sqlalchemy as sa
+
+from dmapsvc.jobs import Kind, Request, State
+from dmapsvc.jobs.database import writing
+from dmapsvc.jobs.table import BATCH_PRIORITY, runs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
 
@@ -53,3 +59,28 @@ def request(
 def uploads(settings: Settings) -> set[str]:
     """The files in the spool."""
     return {file.name for file in settings.spool.iterdir()}
+
+
+def insert_batch(database: sa.Engine, requests: Sequence[Request], batch: str = "weekend") -> None:
+    """Accept cases as a batch does: rows that have no workflow yet, behind every upload."""
+    with writing(database) as connection:
+        connection.execute(sa.insert(runs), [_row_of(request, batch) for request in requests])
+
+
+def _row_of(request: Request, batch: str) -> dict[str, object]:
+    return {
+        "run": None,
+        "job": request.id,
+        "n": 1,
+        "latest": True,
+        "kind": request.kind,
+        "dataset": request.dataset,
+        "case_name": request.case,
+        "revision": 1,
+        "request": request.to_json(),
+        "spool": request.spool,
+        "state": State.QUEUED,
+        "priority": BATCH_PRIORITY,
+        "batch": batch,
+        "created": time.time(),
+    }

@@ -6,12 +6,14 @@ import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sqlalchemy as sa
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
-from tests.jobs.asking import request, uploads
+from tests.jobs.asking import insert_batch, request, uploads
 
 
 def submit_in_process(settings: Settings, case: str) -> str:
@@ -158,6 +160,30 @@ class QueueContract:
         assert [jobs.get(job.id).position for job in submitted] == [1, None, 2, 3]
         assert [job.position for job in jobs.list(case="d").jobs] == [3]
         assert [job.position for job in jobs.list().jobs] == [3, 2, None, 1]
+
+    def test_an_upload_overtakes_a_batch(self, jobs: Jobs, settings: Settings, database: sa.Engine) -> None:
+        waiting = [request(settings, case) for case in "abc"]
+        insert_batch(database, waiting)
+        upload, _ = jobs.submit(request(settings, "d"))
+        assert upload.position == 1
+        assert [jobs.get(asked.id).position for asked in waiting] == [2, 3, 4]
+        assert [job.position for job in jobs.list().jobs] == [1, 4, 3, 2]
+
+    def test_a_case_of_a_batch_that_is_tried_again_waits_behind_uploads(
+        self, jobs: Jobs, settings: Settings, database: sa.Engine
+    ) -> None:
+        asked = request(settings)
+        insert_batch(database, [asked], "weekend")
+        jobs.cancel(asked.id)
+        jobs.retry(asked.id)
+        upload, _ = jobs.submit(request(settings, "b"))
+        assert (upload.position, jobs.get(asked.id).position) == (1, 2)
+        with database.connect() as connection:
+            assert set(connection.execute(sa.select(runs.c.batch, runs.c.n))) == {
+                ("weekend", 1),
+                ("weekend", 2),
+                (None, 1),
+            }
 
     def test_a_live_mask_is_found_behind_any_number_of_images(self, jobs: Jobs, settings: Settings) -> None:
         mask, _ = jobs.submit(request(settings, "mask"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import sqlalchemy as sa
 
 from dmapsvc.errors import Superseded
 from dmapsvc.jobs import Job, State
-from dmapsvc.jobs.database import open_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.jobs.ledger import Ledger
 from dmapsvc.jobs.locks import take_lock
@@ -24,13 +22,6 @@ from tests.jobs.asking import request, uploads
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data=tmp_path)
-
-
-@pytest.fixture
-def database(settings: Settings) -> Iterator[sa.Engine]:
-    engine = open_database(settings)
-    yield engine
-    engine.dispose()
 
 
 def late_words(ledger: Ledger, job: Job) -> list[bool]:

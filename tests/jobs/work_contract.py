@@ -14,7 +14,7 @@ from dmapsvc.jobs.database import APPLICATION, SERIALIZER, open_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
-from tests.jobs.asking import request, uploads
+from tests.jobs.asking import insert_batch, request, uploads
 from tests.jobs.processes import PATIENCE, Worker, eventually, lines, release, worker
 
 
@@ -249,6 +249,27 @@ class DeathContract:
             now = ended(jobs, job)
         assert (now.state, now.attempts) == (State.DONE, 1)
         assert lines(settings, "a.published") == ["1"]
+
+    def test_cases_of_a_batch_are_done_in_line_and_uploads_go_before_them(
+        self, jobs: Jobs, settings: Settings, database: sa.Engine
+    ) -> None:
+        one_by_one = settings.model_copy(update={"concurrency": 1})
+        first = request(settings, "case00", behaviour="held")
+        waiting = [first, *(request(settings, f"case{number:02}") for number in range(1, 70))]
+        insert_batch(database, waiting)
+        jobs.cancel(waiting[1].id)
+        with worker(one_by_one):
+            eventually(lambda: lines(settings, "case00.begun"))
+            upload, _ = jobs.submit(request(settings, "upload"))
+            assert upload.position == 1
+            release(settings, "case00")
+            ends = [ended(jobs, jobs.get(asked.id)) for asked in waiting]
+        assert [job.state for job in ends].count(State.DONE) == 69
+        assert ends[1].state is State.CANCELLED
+        done = [ends[0], jobs.get(upload.id), *ends[2:]]
+        starts = [job.started.timestamp() for job in done if job.started is not None]
+        assert starts == sorted(starts)
+        assert len(starts) == 70
 
     def test_a_killed_workers_job_is_done_by_the_next(self, jobs: Jobs, settings: Settings) -> None:
         with worker(settings) as first:

@@ -1,0 +1,4 @@
+"""The revisions of our own tables, one module each in `versions`; `dmapsvc.jobs.database` runs them.
+
+The engine's tables have migrations of their own, which the engine runs.
+"""
