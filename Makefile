@@ -63,8 +63,8 @@ bench-precompute: $(READY) ## a folder of masks, against the script people write
 bench-gpu: $(READY) ## Φ on a GPU: where the time goes, and cuCIM beside it; needs the extra gpu-cu12 or gpu-cu13
 	@$(PY) -m benchmarks.gpu $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
 
-bench-service: $(READY) ## an upload until it is published, against the bare computation
-	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)')
+bench-service: $(READY) ## what the service costs: jobs a second, latency, uploads, idling; SQLite and Postgres
+	@$(PY) -m benchmarks.service $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(JSON),--json '$(JSON)')
 
 $(READY_FOR_LOADER): $(READY)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench-loader]'

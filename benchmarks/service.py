@@ -1,64 +1,107 @@
-"""What the service adds: one mask from upload to published, beside the same work without a service.
+"""What the service costs beside the same work without one, on SQLite and on Postgres.
 
-    python -m benchmarks.service [MASK] [--labels 5,6,7] [--units mm] [--repeat 3]
+    python -m benchmarks.service [MASK] [--labels 5,6,7] [--databases sqlite,postgres] [--json FILE]
 
-Without MASK a generated knee is measured. Every way does the whole case, in turn, `--repeat` times; the
-fastest run of each is shown, and its ratio to the bare computation (read and map, nothing stored).
+Jobs a second on masks that take no time, the wait before a job starts, idling; an upload beside writing the
+file, and one mask from upload to published beside `precompute`. Without MASK that is a generated knee.
+docs/benchmarks.md explains every number.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from benchmarks import service_case, service_queue
+from benchmarks.report import progress, setting, write_json
+from benchmarks.service_place import DATABASES, Database, place
+from benchmarks.service_told import Figures, print_figures
+from benchmarks.timing import Progress
 from demo import phantom
-from demo.service import Service
-from dmapsvc.cli.output import print_table
-from dmapsvc.client import Client
-from dmapsvc.jobs import State
-from dmapsvc.maps import penalty_map
-from dmapsvc.pipeline import run_case
+from dmapsvc.errors import DmapsvcError
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset
-from dmapsvc.volumes import read_labels
 
-Way = Callable[[], None]
+PACKAGES = ("dbos", "sqlalchemy", "psycopg", "fastapi", "uvicorn", "numpy", "numba")
+_WORKERS = 2
+_BUDGET = 10**12  # bytes of memory that a body may need: no worker reads it
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Run the benchmark on the command line's arguments; the exit code."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory() as folder:
-        mask = arguments.mask or _knee(Path(folder))
+    try:
         spec = MapSpec.parse(arguments.labels, arguments.units)
-        with _ways(mask, spec, Path(folder)) as ways:
-            seconds = _fastest(ways, arguments.repeat)
-    bare = seconds[next(iter(seconds))]
-    print(f"{mask.name}, labels {arguments.labels or 'all'}, {arguments.units}, best of {arguments.repeat}")
-    print_table(
-        ["way", "seconds", "ratio to bare"],
-        [[way, f"{s:.2f}", f"{s / bare:.2f}"] for way, s in seconds.items()],
-    )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(seconds, indent=2))
+    except DmapsvcError as error:
+        print(f"error: {error.detail}", file=sys.stderr)
+        return 2
+    report: dict[str, Any] = {**setting(PACKAGES), "databases": {}}
+    for database in arguments.databases:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder, progress("bench-service") as tell:
+            figures = _measure(Path(folder), database, spec, arguments, tell)
+        print_figures(figures, arguments.mask.name if arguments.mask else "a generated knee")
+        report["databases"][database] = figures.to_json()
+    write_json(arguments.json, report)
+    return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.service",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
     parser.add_argument("mask", nargs="?", type=Path, help="a label file; left out: a generated knee")
     parser.add_argument(
         "--labels", help="values that are classes, like 5,6,7; left out: every non-zero value"
     )
     parser.add_argument("--units", default="mm", help="voxel or mm (default: %(default)s)")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each way (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the seconds to this file too")
+    parser.add_argument(
+        "--databases", type=_databases, default=DATABASES, help="sqlite, postgres or both (the default)"
+    )
+    parser.add_argument("--jobs", type=int, default=2000, help="tiny jobs (default: %(default)s)")
+    parser.add_argument(
+        "--concurrency", type=int, default=4, help="jobs side by side in a worker (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--starts", type=int, default=50, help="jobs sent one at a time (default: %(default)s)"
+    )
+    parser.add_argument("--megabytes", type=int, default=256, help="of a body (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each way (default: %(default)s)")
+    parser.add_argument("--idle", type=float, default=20, help="idle seconds (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, help="disk to work on; left out: that of temporary files")
+    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     return parser.parse_args()
+
+
+def _databases(text: str) -> list[Database]:
+    chosen = [name for name in DATABASES if name in text.split(",")]
+    if len(chosen) != len(text.split(",")):
+        raise argparse.ArgumentTypeError(f"{text!r}: wanted {' or '.join(DATABASES)}, or both")
+    return chosen
+
+
+def _measure(
+    folder: Path, database: Database, spec: MapSpec, arguments: argparse.Namespace, tell: Progress
+) -> Figures:
+    """All that takes time; `folder` is where it happens."""
+    mask = arguments.mask or _knee(folder)
+    tiny = service_queue.write_tiny(folder)
+    with place(folder / "upload", database, memory_budget=_BUDGET) as there:
+        tell(0, 5, f"{database}: uploading")
+        uploaded = service_case.upload(there, folder, arguments.megabytes, arguments.repeat)
+    with place(folder / "data", database, concurrency=arguments.concurrency) as there:
+        tell(1, 5, f"{database}: jobs that take no time")
+        drained = service_queue.drain(there, tiny, jobs=arguments.jobs, workers=_WORKERS)
+        tell(2, 5, f"{database}: one job at a time")
+        started = service_queue.starts(there, tiny, jobs=arguments.starts)
+        tell(3, 5, f"{database}: {mask.name}")
+        took = service_case.ways(there, mask, spec, folder, arguments.repeat)
+        tell(4, 5, f"{database}: idle")
+        idle = service_queue.idle(there, arguments.idle)
+    return Figures(database=database, upload=uploaded, drain=drained, starts=started, ways=took, idle=idle)
 
 
 def _knee(folder: Path) -> Path:
@@ -67,46 +110,5 @@ def _knee(folder: Path) -> Path:
     return path
 
 
-@contextmanager
-def _ways(mask: Path, spec: MapSpec, folder: Path) -> Iterator[dict[str, Way]]:
-    """Each way of doing one case; the service runs as long as the block."""
-    numbers = itertools.count()
-    local = Dataset.create(folder / "local.zarr", spec)
-
-    def bare() -> None:
-        volume = read_labels(mask)
-        penalty_map(volume.array, volume.header.spacing, spec)
-
-    def pipeline() -> None:
-        run_case(mask, local, f"case{next(numbers)}")
-
-    with Service(folder / "data") as running, Client(running.url) as client:
-        client.create_dataset("bench", spec)
-
-        def service() -> None:
-            job = client.put_mask("bench", f"case{next(numbers)}", mask)
-            ended = client.wait(job.id)
-            if ended.state is not State.DONE:
-                raise RuntimeError(f"the job ended {ended.state}: {ended.problem}")
-
-        yield {
-            "bare: read and map": bare,
-            "precompute: read, map, publish": pipeline,
-            "service: upload until published": service,
-        }
-
-
-def _fastest(ways: dict[str, Way], repeat: int) -> dict[str, float]:
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for way in ways.values():
-        way()  # compiled, cached and warm, as a service is
-    for _ in range(repeat):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: min(runs) for name, runs in seconds.items()}
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
