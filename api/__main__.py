@@ -6,15 +6,18 @@ What cannot start says why in one line, with exit code 2.
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import socket
 import sys
 
 import uvicorn
 
+from api.access import check_bind
 from api.app import create_app, prepare
 from dmapsvc.errors import Conflict, DmapsvcError
 from dmapsvc.settings import Settings, load_settings
+from dmapsvc.superuser import warn_superuser
 
 _GRACE = 5  # seconds that requests have to finish once the service is told to stop
 
@@ -23,6 +26,7 @@ def main() -> int:
     """Run until told to stop; the exit code."""
     try:
         settings = _settings()
+        check_bind(settings)
         prepare(settings)
         listener = _listen(settings.host, settings.port)
     except (DmapsvcError, OSError) as error:
@@ -31,7 +35,10 @@ def main() -> int:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"dmapsvc listens on http://{shown}:{port} (docs at /docs), data in {settings.data}", flush=True)
-    config = uvicorn.Config(create_app(settings), log_level="info", timeout_graceful_shutdown=_GRACE)
+    warn_superuser(logging.getLogger("api"))
+    config = uvicorn.Config(
+        create_app(settings), log_level="info", server_header=False, timeout_graceful_shutdown=_GRACE
+    )
     server = uvicorn.Server(config)
     # Once it has stopped, the server raises the signal again that stopped it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

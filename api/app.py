@@ -9,8 +9,9 @@ from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 
-from api import cases, datasets, downloads, health, jobs, problems, spool, uploads, zarr
+from api import cases, datasets, downloads, gate, health, jobs, problems, spool, uploads, zarr
 from api.dependencies import check_query
+from api.document import REFUSALS, DocumentedApp
 from api.library import Library
 from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
@@ -43,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(app.state.jobs.close)
 
-    app = FastAPI(
+    app = DocumentedApp(
         title="dmapsvc",
         version=__version__,
         summary="Distance maps for segmentation losses, as a service.",
@@ -55,8 +56,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.library = Library(chosen)
     problems.install(app)
-    for resource in (datasets, cases, downloads, uploads, jobs, zarr, health):
-        app.include_router(resource.router)
+    gate.install(app, chosen)
+    for resource in (datasets, cases, downloads, uploads, jobs, zarr):
+        app.include_router(resource.router, responses=REFUSALS)
+    app.include_router(health.router)
     return app
 
 

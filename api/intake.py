@@ -18,7 +18,7 @@ from api.spool import Upload
 from dmapsvc.errors import Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, Request, State
 from dmapsvc.jobs.engine import Jobs
-from dmapsvc.pipeline import check_memory, check_units
+from dmapsvc.pipeline import check_memory, check_units, check_voxels
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, ImageRecord, WritableDataset
@@ -124,6 +124,7 @@ class Intake:
         return job if job.state is State.DONE else _job_without_run(request, record)
 
     def _check_size(self, header: Header, content: Literal["labels", "image"], filename: str) -> None:
+        check_voxels(header, most=self.settings.max_voxels, name=filename)
         budget = self.settings.memory_budget_bytes
         check_memory(header, content, budget=budget, backend=self.settings.backend, name=filename)
 

@@ -90,12 +90,17 @@ def responses(*kinds: type[DmapsvcError]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-async def _expected(_: Request, error: Exception) -> Response:
-    assert isinstance(error, DmapsvcError)
+def refusal(error: DmapsvcError, headers: Mapping[str, str] | None = None) -> Response:
+    """The response that says `error`, with the headers that go with it and those given."""
     problem = error.problem
     if problem.status >= 500:
         _log.warning("%s: %s", problem.title, problem.detail)
-    return answer(problem, _headers(error))
+    return answer(problem, {**_headers(error), **(headers or {})})
+
+
+async def _expected(_: Request, error: Exception) -> Response:
+    assert isinstance(error, DmapsvcError)
+    return refusal(error)
 
 
 def _headers(error: DmapsvcError) -> dict[str, str]:

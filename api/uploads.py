@@ -14,6 +14,7 @@ from fastapi.concurrency import run_in_threadpool
 from api import spool
 from api.dependencies import CaseName, DatasetName, JobsOf, LibraryOf, SettingsOf
 from api.intake import Accepted, Asked, Intake
+from api.limits import BodyStopped
 from api.problems import DiskFull, printable, responses
 from api.specs import parse_spacing
 from dmapsvc.errors import BadFile, BadName, BadSpec, Busy, Conflict, GridMismatch, TooLarge
@@ -27,7 +28,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "description": "The job that was queued, or is under way.",
         "headers": {"Location": {"description": "Path of the job.", "schema": {"type": "string"}}},
     },
-    **responses(BadName, BadSpec, BadFile, Conflict, GridMismatch, TooLarge, Busy, DiskFull),
+    **responses(BadName, BadSpec, BadFile, Conflict, GridMismatch, TooLarge, BodyStopped, Busy, DiskFull),
 }
 _BODY = {
     "requestBody": {

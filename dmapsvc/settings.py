@@ -38,6 +38,26 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address the API listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port the API listens on; 0 takes a free one.")
+    keys: Path | None = Field(
+        None, description="File of the API keys; keys.json in the data folder if unset."
+    )
+    allow_anonymous: bool = Field(
+        False, description="Whether other machines may reach a service that has no keys file."
+    )
+    hosts: str | None = Field(
+        None,
+        description="Names the API answers to, like maps.example.org,*.example.com; if unset, any, "
+        "but on a loopback address only that machine's own.",
+    )
+    cors_origins: str | None = Field(
+        None, description="Origins whose web pages may call the API, like https://viewer.example.org."
+    )
+    max_requests: int = Field(
+        1000, gt=0, description="Requests under way at once, waiting ones too; one more is answered 503."
+    )
+    idle_seconds: float = Field(
+        60.0, gt=0, description="How long the body of a request may pause before it is answered 408."
+    )
     device: str = Field(
         "auto",
         description="Distance backend of a worker: auto, cuda, cucim, numba or scipy; "
@@ -59,6 +79,7 @@ class Settings(BaseSettings):
         None, gt=0, description="Bytes that running jobs of a worker may take; 60 % of its memory if unset."
     )
     max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
+    max_voxels: int = Field(2**32, gt=0, description="Most voxels of a volume.")
     max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
     roots: str = Field(
         "",
@@ -74,6 +95,11 @@ class Settings(BaseSettings):
         gt=0,
         description="Bytes these copies may take; 50 GB, but at most half of the free disk, if unset.",
     )
+
+    @field_validator("hosts", "cors_origins")
+    @classmethod
+    def _tidy_list(cls, listed: str | None) -> str | None:
+        return None if listed is None else ",".join(part.strip() for part in listed.split(",")) or None
 
     @field_validator("device")
     @classmethod
@@ -140,6 +166,16 @@ class Settings(BaseSettings):
     def spool(self) -> Path:
         """Folder of uploads whose job has not ended; never served."""
         return self.data / "spool"
+
+    @property
+    def keys_file(self) -> Path:
+        """The file of the API keys that is in force; there may be none."""
+        return self.keys or self.data / "keys.json"
+
+    @property
+    def audit_file(self) -> Path:
+        """The file with a line for each change that somebody asked for."""
+        return self.data / "audit.jsonl"
 
     @property
     def locks(self) -> Path:

@@ -14,6 +14,7 @@ import threading
 import time
 
 from dmapsvc.settings import Settings
+from dmapsvc.superuser import warn_superuser
 
 CANNOT_START = 2  # exit code of a child that starting again would not help
 
@@ -27,6 +28,7 @@ _log = logging.getLogger("worker")
 
 def supervise(settings: Settings) -> int:
     """Keep a child running until SIGTERM or SIGINT; the exit code."""
+    warn_superuser(_log)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

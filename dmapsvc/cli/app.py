@@ -18,6 +18,7 @@ from dmapsvc.cli import (
     fetch,
     info,
     jobs,
+    keys,
     precompute,
     predict,
     report,
@@ -101,6 +102,7 @@ app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("report")(report.command)
 app.command("compare")(compare.command)
+app.add_typer(keys.app, name="keys")
 
 
 def _never_fail_to_print() -> None:

@@ -84,7 +84,7 @@ class Submission:
                     self._take(upload, images.get(upload.case), send)
                     meter.log(f"{upload.title}: {self._jobs[upload].state}")
                 except (BadFile, ServerProblem) as error:
-                    if len(uploads) == 1 or error.problem.status >= 500:
+                    if len(uploads) == 1 or _concerns_all(error.problem):
                         raise
                     self._fail(upload, error.problem, meter)
 
@@ -201,6 +201,11 @@ class _Counter:
     def __call__(self, count: int) -> None:
         self._sent += count
         self._meter.show(self._sent, self._title)
+
+
+def _concerns_all(problem: Problem) -> bool:
+    """Whether the next file would be answered alike: the service fails, or wants another key."""
+    return problem.status >= 500 or problem.status in (401, 403)
 
 
 def _row(upload: Upload, job: Job, record: dict[str, Any] | None) -> tuple[object, ...]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dmapsvc.client.credentials import key_auth
 from dmapsvc.client.files import BLOCK, Progress, blocks, new_file, open_body
 from dmapsvc.client.parse import parse_job
 from dmapsvc.client.parts import FilePart, part_of
@@ -23,12 +24,15 @@ LONGEST_WAIT = 30.0  # seconds of one long poll; below the minute after which pr
 class Client:
     """A dmapsvc service at `server`, such as 'http://127.0.0.1:8000'; a context manager, for any thread.
 
+    `key` is shown with every request; that of the environment's DMAPSVC_KEY, if there is one, when left out.
+    Raises BadInput for a server or key that can be none.
+
     Every method raises ServerProblem where the server refused or failed, ServerUnreachable where no dmapsvc
     server answered within `timeout` seconds, BadName for a name that no dataset or case can have.
     """
 
-    def __init__(self, server: str, *, timeout: float = 60.0) -> None:
-        self._wire = Wire(server, timeout)
+    def __init__(self, server: str, *, key: str | None = None, timeout: float = 60.0) -> None:
+        self._wire = Wire(server, timeout, key_auth(key))
 
     def __enter__(self) -> Client:
         return self

@@ -9,8 +9,14 @@ from dmapsvc.spec import check_name
 
 
 def check_server(server: str) -> str:
-    """`server` without a slash at its end; raises BadInput if it is no http URL."""
+    """`server` without a slash at its end; raises BadInput if it is no http URL, or has a password in it."""
     parts = urlsplit(server)
+    if "@" in parts.netloc:  # it would stand in messages and logs
+        raise BadInput(
+            f"server {parts.netloc.rpartition('@')[2]!r} with a name or password before it",
+            "a key does not go into a URL",
+            "Set DMAPSVC_KEY",
+        )
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise BadInput(f"server {server!r}", "wanted a URL like http://127.0.0.1:8000")
     return server.rstrip("/")

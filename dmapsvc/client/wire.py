@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from dmapsvc.client.credentials import KeyAuth
 from dmapsvc.client.urls import check_server, is_loopback
 from dmapsvc.errors import Problem, ServerProblem, ServerUnreachable
 
@@ -15,17 +16,18 @@ CONNECT_SECONDS = 10.0  # a server that is there accepts much sooner, even over 
 
 
 class Wire:
-    """A connection to `server`; `timeout` is the most seconds without a byte.
+    """A connection to `server`; `timeout` is the most seconds without a byte, `auth` the key to show.
 
     Every method raises ServerProblem with the problem the server answered, and ServerUnreachable where
     nothing answered, or something that is no dmapsvc service.
     """
 
-    def __init__(self, server: str, timeout: float) -> None:
+    def __init__(self, server: str, timeout: float, auth: KeyAuth | None) -> None:
         self.server = check_server(server)
         self.timeout = timeout
         self._http = httpx.Client(
             base_url=self.server,
+            auth=auth,
             timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS)),
             trust_env=not is_loopback(self.server),  # a proxy is never the way to this machine
         )

@@ -58,6 +58,16 @@ def memory_needed(kind: Kind, *, voxels: int, bytes: int, backend: str) -> int:
     return voxels * bytes_per_voxel(backend) if kind == "labels" else _IMAGE_FACTOR * bytes
 
 
+def check_voxels(header: Header, *, most: int, name: str) -> None:
+    """Raise TooLarge if the file called `name` has more than `most` voxels."""
+    if header.voxels > most:
+        raise TooLarge(
+            f"{name}: {header.voxels:,} voxels",
+            f"this service takes at most {most:,}",
+            "Crop it, or allow more with DMAPSVC_MAX_VOXELS",
+        )
+
+
 def check_memory(header: Header, kind: Kind, *, budget: int, backend: str, name: str) -> None:
     """Raise TooLarge if the file called `name` needs more than `budget` bytes of memory (`memory_needed`)."""
     needed = memory_needed(kind, voxels=header.voxels, bytes=header.bytes, backend=backend)

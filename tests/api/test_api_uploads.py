@@ -216,7 +216,8 @@ def test_a_client_that_hangs_up_leaves_nothing(spotless: Talk) -> None:
     spool = spotless.spool()
     target = f"/v1/datasets/{spotless.dataset()}/cases/a/mask"
     with socket.create_connection((host, int(port)), timeout=10) as connection:
-        connection.sendall(f"PUT {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n".encode())
+        head = f"PUT {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000\r\n\r\n"
+        connection.sendall(head.encode())
         connection.sendall(bytes(40_000))
         until(lambda: spotless.spool() != spool)
     until(lambda: spotless.spool() == spool)

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from unittest import mock
 
-import api.problems  # noqa: F401  its errors are part of the tree
+import api.app  # noqa: F401  its errors are part of the tree
 from dmapsvc import errors
 from dmapsvc.cli import main as dmapsvc
 from dmapsvc.errors import DmapsvcError
@@ -37,6 +37,7 @@ Environment variables; the API and the workers of one service read the same ones
 |---|---|---|
 {_lines(rows)}
 The command line reads `DMAPSVC_SERVER` (the service's URL) and `DMAPSVC_DEBUG` (show tracebacks) besides.
+It, the client and the loader read `DMAPSVC_KEY`, the key that they show to services ([access.md](access.md)).
 """
 
 
