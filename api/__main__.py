@@ -18,6 +18,8 @@ from api.app import create_app, prepare
 from dmapsvc.errors import Conflict, DmapsvcError
 from dmapsvc.settings import Settings, load_settings
 from dmapsvc.superuser import warn_superuser
+from dmapsvc.telemetry.logs import start_logging
+from dmapsvc.telemetry.tracing import start_tracing, stop_tracing
 
 _GRACE = 5  # seconds that requests have to finish once the service is told to stop
 
@@ -35,14 +37,23 @@ def main() -> int:
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     print(f"dmapsvc listens on http://{shown}:{port} (docs at /docs), data in {settings.data}", flush=True)
+    start_logging("api", settings.log)
+    start_tracing("api")
     warn_superuser(logging.getLogger("api"))
     config = uvicorn.Config(
-        create_app(settings), log_level="info", server_header=False, timeout_graceful_shutdown=_GRACE
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE,
     )
     server = uvicorn.Server(config)
     # Once it has stopped, the server raises the signal again that stopped it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server.run(sockets=[listener])
+    try:
+        server.run(sockets=[listener])
+    finally:
+        stop_tracing()
     return 0 if server.started else 3
 
 

@@ -8,11 +8,13 @@ from contextlib import asynccontextmanager
 from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
+from starlette.types import ASGIApp
 
-from api import cases, datasets, downloads, gate, health, jobs, problems, spool, uploads, zarr
+from api import cases, datasets, downloads, gate, health, jobs, metrics, problems, spool, uploads, zarr
 from api.dependencies import check_query
 from api.document import REFUSALS, DocumentedApp
 from api.library import Library
+from api.observed import Observed
 from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
@@ -30,6 +32,14 @@ and what to do.
 """
 
 
+class Service(DocumentedApp):
+    """The application with every request observed, those included that a middleware or a bug answers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What handles a request, from the outside in."""
+        return Observed(super().build_middleware_stack(), self.state.metrics)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The service over `settings` (default: the environment's); it opens nothing until it is started."""
     chosen = settings or Settings()
@@ -44,7 +54,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await run_in_threadpool(app.state.jobs.close)
 
-    app = DocumentedApp(
+    app = Service(
         title="dmapsvc",
         version=__version__,
         summary="Distance maps for segmentation losses, as a service.",
@@ -55,9 +65,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = chosen
     app.state.library = Library(chosen)
+    app.state.metrics = metrics.Metrics()
     problems.install(app)
     gate.install(app, chosen)
-    for resource in (datasets, cases, downloads, uploads, jobs, zarr):
+    for resource in (datasets, cases, downloads, uploads, jobs, zarr, metrics):
         app.include_router(resource.router, responses=REFUSALS)
     app.include_router(health.router)
     return app

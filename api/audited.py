@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmapsvc.audit import AuditLog
+from dmapsvc.telemetry.context import request_id
 
 _NAMES = ("dataset", "case", "job", "batch")  # parts of an address that a line takes over
 _CHANGING = ("PUT", "POST", "PATCH", "DELETE")
@@ -52,7 +53,7 @@ class Audited:
             **named,
             made=location.decode("latin-1") if location else None,
             replace=True if _replaces(scope) else None,
-            request=state.get("request_id"),
+            request=request_id(),
             status=status,
         )
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from fastapi import APIRouter
 
 from api.dependencies import JobsOf, LibraryOf, SettingsOf
+from api.library import Library
 from api.models import Health
 from api.problems import NotReady, responses
+from dmapsvc.errors import Busy
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
 
 router = APIRouter(tags=["health"])
 
@@ -24,29 +28,58 @@ async def live() -> Health:
 
 @router.get("/readyz", summary="Can it take work?", responses=responses(NotReady))
 def ready(settings: SettingsOf, library: LibraryOf, jobs: JobsOf) -> Health:
-    """The database answers, and spool, staging and store can be written."""
-    try:
-        jobs.ping()
-    except Exception as error:
+    """The database answers, the queue has room, and spool, store and staging can be written and have room.
+
+    What is not so is told, all of it at once.
+    """
+    faults = [*_queue_faults(jobs), *_folder_faults(settings), *_store_faults(library)]
+    if faults:
         raise NotReady(
-            "the database does not answer", remedy="See that it runs and can be reached"
-        ) from error
-    _check_writable("the data folder's spool", partial(_write_probe, settings.spool))
-    _check_writable("the data folder's staging", partial(_write_probe, settings.staging))
-    _check_writable("the store", library.store.check_writable)
+            "; ".join(fault for fault, _ in faults),
+            remedy=". ".join(dict.fromkeys(remedy for _, remedy in faults)),
+        )
     return Health(status="ready")
 
 
-def _check_writable(what: str, write: Callable[[], None]) -> None:
-    """Raise NotReady unless `write`, which writes a byte to `what`, can."""
+def _queue_faults(jobs: Jobs) -> Iterator[tuple[str, str]]:
+    """What keeps the queue from taking a job, and what to do about it."""
     try:
-        write()
+        jobs.ping()
+        jobs.check_room()
+    except Busy as error:
+        yield error.found, error.remedy
+    except Exception:  # whatever it is, its words are of the inside
+        yield "the database does not answer", "See that it runs and can be reached"
+
+
+def _folder_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What keeps the data folder from taking an upload, and what to do about it."""
+    for folder in (settings.spool, settings.staging):
+        try:
+            _write(folder)
+            free = shutil.disk_usage(folder).free
+        except OSError as error:
+            yield _fault(f"the data folder's {folder.name}", error)
+            continue
+        if free < settings.min_free:
+            few = f"{free / 2**30:.2f} GiB are free, {settings.min_free / 2**30:.2f} are wanted"
+            yield f"the data folder's {folder.name}: {few}", "Make room, or change DMAPSVC_MIN_FREE"
+
+
+def _store_faults(library: Library) -> Iterator[tuple[str, str]]:
+    """What keeps the store from taking a case, and what to do about it."""
+    try:
+        library.store.check_writable()
     except OSError as error:
-        reason = error.strerror or "it cannot be written"
-        raise NotReady(f"{what}: {reason}", remedy="Mount it writable, with room") from error
+        yield _fault("the store", error)
 
 
-def _write_probe(folder: Path) -> None:
+def _fault(what: str, error: OSError) -> tuple[str, str]:
+    return f"{what}: {error.strerror or 'it cannot be written'}", "Mount it writable, with room"
+
+
+def _write(folder: Path) -> None:
+    """Write a byte in `folder` and remove it; raises OSError."""
     probe = folder / f".ready-{uuid.uuid4().hex}"
     try:
         probe.write_bytes(b"?")

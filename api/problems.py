@@ -10,7 +10,6 @@ import dataclasses
 import errno
 import logging
 import sqlite3
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -23,6 +22,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from dmapsvc.errors import BadInput, DmapsvcError, Problem
+from dmapsvc.telemetry.context import request_id
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 10  # seconds; chosen: a full queue of small jobs has moved on by then
@@ -156,15 +156,15 @@ def _disk_full() -> DiskFull:
     )
 
 
-async def _unexpected(request: Request, _: Exception) -> Response:
-    """Say nothing of the inside; the traceback, which the server logs, is found by the request's id."""
-    request_id = uuid.uuid4().hex
-    _log.error("request %s failed: %s %s", request_id, request.method, printable(request.url.path))
+async def _unexpected(request: Request, error: Exception) -> Response:
+    """Say nothing of the inside; the traceback is in the log, found by the request's id."""
+    path = printable(request.url.path)
+    _log.error("request %s failed: %s %s", request_id(), request.method, path, exc_info=error)
     problem = Problem(
         type="about:blank",
         title="Internal Server Error",
         status=500,
-        detail=f"The service failed; request {request_id} in its log says more. Try again, then report it.",
+        detail=f"The service failed; request {request_id()} in its log says more. Try again, then report it.",
     )
     return answer(problem)
 

@@ -9,7 +9,7 @@ import os
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 from pydantic import Field, ValidationError, field_validator
@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     )
     idle_seconds: float = Field(
         60.0, gt=0, description="How long the body of a request may pause before it is answered 408."
+    )
+    min_free: int = Field(
+        2**30,
+        ge=0,
+        description="Bytes that must be free in the data folder for the API to call itself ready.",
+    )
+    log: Literal["text", "json"] = Field(
+        "text", description="Form of log lines: text for a person, json for a machine."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address on which a worker answers /metrics.")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="Port on which a worker answers /metrics; none if unset."
     )
     device: str = Field(
         "auto",

@@ -11,14 +11,16 @@ from pathlib import Path
 
 from dmapsvc.errors import BadInput
 from dmapsvc.settings import Settings, load_settings
-from worker.supervisor import CANNOT_START, start_logging, supervise
+from dmapsvc.telemetry.logs import start_logging
+from worker.supervisor import CANNOT_START, supervise
 
 
 def main() -> int:
     """Run until told to stop; the exit code."""
-    start_logging()
     try:
-        return supervise(_settings())
+        settings = _settings()
+        start_logging("worker", settings.log)
+        return supervise(settings)
     except BadInput as error:
         print(f"worker: {error}", file=sys.stderr)
         return CANNOT_START

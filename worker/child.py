@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from dmapsvc.errors import DeviceFull, DeviceLost, DmapsvcError
 from dmapsvc.settings import Settings
+from dmapsvc.telemetry.logs import start_logging
+from dmapsvc.telemetry.tracing import start_tracing, stop_tracing
 from worker.gpu import take_gpu
-from worker.supervisor import CANNOT_START, start_logging
+from worker.supervisor import CANNOT_START
 
 if TYPE_CHECKING:
     from dmapsvc.jobs.executor import Executor
@@ -32,14 +34,16 @@ def main() -> None:
     """Run jobs until standard input ends; ends the process."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # the parent's to hear: it closes the line
-    start_logging()
     code = 1
     try:
         settings = Settings(**json.loads(sys.stdin.readline()))
+        start_logging("worker", settings.log)
+        start_tracing("worker")
         code = _serve(settings, _stop_with_parent())
     except Exception:
         _log.exception("the worker failed")
     finally:
+        stop_tracing()
         logging.shutdown()
         os._exit(code)  # threads of the engine are left waiting, see Executor.serve
 
@@ -67,9 +71,13 @@ def _prepare(settings: Settings) -> Executor:
     # imports where it is installed, sees the GPU that was taken.
     from dmapsvc.jobs.executor import Executor
     from worker.cases import Cases, memory_of
+    from worker.metrics import Metrics
 
     cases = Cases(settings)
-    executor = Executor(settings, cases.run, memory=partial(memory_of, backend=cases.backend))
+    metrics = Metrics(cases.backend)
+    metrics.serve(settings)
+    work = metrics.measured(cases.run)
+    executor = Executor(settings, work, memory=partial(memory_of, backend=cases.backend))
     _log.info("ready: backend %s, %d jobs side by side", cases.backend, settings.concurrency)
     return executor
 

@@ -49,13 +49,6 @@ def supervise(settings: Settings) -> int:
     return 0
 
 
-def start_logging() -> None:
-    """One line a message, to standard error."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-
-
 def _start(settings: Settings) -> subprocess.Popen[str]:
     """A child, told its settings by a pipe; that closing, however this process ends, tells it to stop."""
     child = subprocess.Popen([sys.executable, "-m", "worker.child"], stdin=subprocess.PIPE, text=True)

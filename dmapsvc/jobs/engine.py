@@ -20,6 +20,7 @@ from dbos import error as engine_error
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, same_of, stop
+from dmapsvc.jobs.census import Census, take_census
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
 from dmapsvc.jobs.record import Job, Kind, Page, Request, State
 from dmapsvc.jobs.table import LIVE, UPLOAD_PRIORITY, Row, job_of, positions, runs
@@ -60,6 +61,16 @@ class Jobs:
         """Raise an SQLAlchemyError unless the database answers."""
         with self._engine.connect() as connection:
             connection.execute(sa.select(runs.c.seq).limit(1))
+
+    def check_room(self) -> None:
+        """Raise Busy when the queue is full."""
+        with self._engine.connect() as connection:
+            self._check_room(connection)
+
+    def census(self) -> Census:
+        """How many jobs there are in each state, and for how long the oldest waits."""
+        with self._engine.connect() as connection:
+            return take_census(connection)
 
     def submit(self, request: Request, *, published_revision: int = 0) -> tuple[Job, bool]:
         """The job of `request`, and whether a run was made for it, which then owns the file in the spool.
@@ -204,7 +215,7 @@ class Jobs:
             "dataset": request.dataset,
             "case_name": request.case,
             "revision": revision,
-            "request": request.to_json(),
+            "request": request.stamped().to_json(),
             "spool": request.spool,
             "state": State.QUEUED,
             "priority": UPLOAD_PRIORITY if again is None else again.priority,

@@ -25,8 +25,10 @@ from dmapsvc.jobs.locks import take_lock
 from dmapsvc.jobs.record import Request
 from dmapsvc.jobs.recovery import release_claims, sweep_spool, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
+from dmapsvc.jobs.table import Row
 from dmapsvc.room import Room
 from dmapsvc.settings import Settings
+from dmapsvc.telemetry.context import about
 
 Work = Callable[[Run], Outcome]
 
@@ -126,6 +128,11 @@ class Executor:
         row = self._ledger.find(name)
         if row is None:
             return
+        with about(request=row.request.get("request_id"), job=row.job, run=str(row.n)):
+            self._do(row)
+
+    def _do(self, row: Row) -> None:
+        name = row.run
         try:
             self._enter(Run(row, self._settings.spool, self._ledger, self._stopping), alone=row.alone)
         except HandedBack:
@@ -170,37 +177,35 @@ class Executor:
     def _attempt(self, run: Run) -> Problem | None:
         """One attempt; why it failed if another may mend it. Raises the errors that none can."""
         request, start = run.request, time.monotonic()
-        about = (
-            f"{request.kind} {request.dataset}/{request.case} {run.name[:8]}.{run.name.rpartition('.')[2]}"
-        )
-        _log.info("start %s", about)
+        what = f"{request.kind} {request.dataset}/{request.case} {run.name[:8]}.{run.name.rpartition('.')[2]}"
+        _log.info("start %s", what)
         try:
             if not run.path.is_file():
                 raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
             outcome = self._work(run)
         except HandedBack:
-            _log.info("handed back %s", about)
+            _log.info("handed back %s", what)
             raise
         except Superseded as error:
             if self._ledger.superseded(run.name, error.problem):
                 remove_uploads(self._settings.spool, [request.spool])
-            _log.info("cancelled %s", about)
+            _log.info("cancelled %s", what)
         except DeviceLost as error:
-            _log.error("lost the device in %s: %s", about, error)
+            _log.error("lost the device in %s: %s", what, error)
             self._lose(run, error)
             raise HandedBack from None
         except DmapsvcError as error:
-            _log.warning("failed %s: %s", about, error)
+            _log.warning("failed %s: %s", what, error)
             if error.permanent:
                 raise
             return error.problem
         except Exception:
-            _log.exception("failed %s", about)
+            _log.exception("failed %s", what)
             return _internal(request.filename)
         else:
             if self._ledger.done(run.name, _json(outcome)):
                 remove_uploads(self._settings.spool, [request.spool])
-            _log.info("done %s in %.2f s", about, time.monotonic() - start)
+            _log.info("done %s in %.2f s", what, time.monotonic() - start)
         return None
 
     def _lose(self, run: Run, error: DeviceLost) -> None:

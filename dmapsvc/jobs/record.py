@@ -12,6 +12,8 @@ from typing import Any
 
 from dmapsvc.errors import Problem
 from dmapsvc.spec import MapSpec, Spacing, map_id
+from dmapsvc.telemetry.context import request_id
+from dmapsvc.telemetry.tracing import traceparent
 
 
 class Kind(StrEnum):
@@ -43,7 +45,8 @@ class Request:
     `sha256` is the upload's, `spool` its file name inside the spool folder, `filename` what messages call it.
     `shape` is (z, y, x), `affine` maps (i, j, k, 1) to RAS+ mm, `spacing` (z, y, x) in mm was given by the
     caller (NumPy files have none of their own). `bytes` is what its voxels take in memory once they are
-    read, all channels. `replace`: another mask of the case may make room.
+    read, all channels. `replace`: another mask of the case may make room. `request_id` and `traceparent`
+    are of the HTTP request that asked for it, for log lines and traces.
     """
 
     kind: Kind
@@ -58,6 +61,8 @@ class Request:
     spacing: Spacing | None
     bytes: int
     replace: bool
+    request_id: str | None = None
+    traceparent: str | None = None
 
     @property
     def id(self) -> str:
@@ -66,6 +71,10 @@ class Request:
             return map_id(dataset=self.dataset, case=self.case, mask_sha256=self.sha256, spec=self.spec)
         parts = ["image", self.dataset, self.case, self.sha256]
         return hashlib.sha256(json.dumps(parts, separators=(",", ":")).encode()).hexdigest()
+
+    def stamped(self) -> Request:
+        """The same, as asked for by the HTTP request that is worked on now, if any."""
+        return dataclasses.replace(self, request_id=request_id(), traceparent=traceparent())
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the database."""

@@ -17,6 +17,7 @@ from dmapsvc.maps import quantised_map
 from dmapsvc.pipeline.notes import image_notes, mask_notes
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import CaseRecord, WritableDataset
+from dmapsvc.telemetry.tracing import span
 from dmapsvc.volumes import Header, check_unsheared, read_image, read_labels
 from dmapsvc.volumes.volume import Kind
 
@@ -232,7 +233,8 @@ class _Stages:
         tell = self.within(stage)
         tell(0.0)
         start = time.perf_counter()
-        yield
+        with span(stage):
+            yield
         self.seconds[stage] = round(time.perf_counter() - start, 4)
         tell(1.0)
 

@@ -25,8 +25,9 @@ CALLS = {
     "/zarr/{path}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},
+    "/metrics": {"get"},
 }
-WITHOUT_PROBLEMS = {"/healthz", "/v1/datasets"}
+WITHOUT_PROBLEMS = {"/healthz", "/metrics", "/v1/datasets"}
 
 
 @pytest.fixture

@@ -1,0 +1,125 @@
+"""`/metrics` for Prometheus: what this process was asked and answered, and what is in the queue.
+
+What is counted here is this process's own, to be summed over replicas; what is asked of the database is the
+same from each of them. Seconds by stage are the workers', in `worker.metrics`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+
+from api.dependencies import JobsOf
+from dmapsvc import __version__
+from dmapsvc.jobs.engine import Jobs
+
+router = APIRouter(tags=["health"])
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+_log = logging.getLogger("api")
+
+
+class Metrics:
+    """The metrics of one process of the API, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        build = Gauge("dmapsvc_build_info", "The version that runs.", ["version"], registry=self.registry)
+        build.labels(__version__).set(1)
+        self.in_flight = Gauge(
+            "dmapsvc_requests_in_flight", "Requests that are being answered.", registry=self.registry
+        )
+        self._requests = Counter(
+            "dmapsvc_requests",
+            "Requests answered; status 499: the client hung up.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "dmapsvc_request_seconds",
+            "Seconds from a request's head to the end of its answer.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._received = Counter(
+            "dmapsvc_upload_bytes",
+            "Bytes of request bodies that were read.",
+            ["route"],
+            registry=self.registry,
+        )
+        self._sent = Counter(
+            "dmapsvc_sent_bytes", "Bytes of answers' bodies.", ["route"], registry=self.registry
+        )
+
+    def count(
+        self, method: str, route: str, status: int, *, seconds: float, received: int, sent: int
+    ) -> None:
+        """Count a request and its answer; bytes are of their bodies."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+        if received:
+            self._received.labels(route).inc(received)
+        self._sent.labels(route).inc(sent)
+
+
+class QueueMetrics(Collector):
+    """What the queue's database says, asked anew each time; only that it is down where it does not answer."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self._jobs = jobs
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of now."""
+        try:
+            census = self._jobs.census()
+        except sa.exc.SQLAlchemyError as error:
+            _log.warning("no metrics of the queue: %s", type(error).__name__)
+            yield _gauge("dmapsvc_database_up", _UP, 0)
+            return
+        yield _gauge("dmapsvc_database_up", _UP, 1)
+        jobs = GaugeMetricFamily("dmapsvc_jobs", "Jobs by the state of their latest run.", labels=["state"])
+        for state, count in census.jobs.items():
+            jobs.add_metric([state], count)
+        yield jobs
+        yield _gauge(
+            "dmapsvc_queue_oldest_seconds", "For how long the oldest queued job waits.", census.oldest
+        )
+
+
+_UP = "1 if the queue's database answers."
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=Response,
+    responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
+)
+def metrics(request: Request, jobs: JobsOf) -> Response:
+    """What this process was asked, and what is in the queue; docs/telemetry.md says what each one means."""
+    own: Metrics = request.app.state.metrics
+    text = generate_latest(own.registry) + generate_latest(QueueMetrics(jobs))
+    return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _gauge(name: str, says: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, says, value=value)

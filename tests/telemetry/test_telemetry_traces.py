@@ -1,0 +1,55 @@
+"""Traces: what arrives at a receiver on a socket, in one trace from the request to the job's stages."""
+
+from __future__ import annotations
+
+from tests.api.bodies import nifti, two_balls
+from tests.jobs.processes import eventually
+from tests.telemetry.conftest import Told
+from tests.telemetry.receiver import Span
+
+TRACE, CALLER = 16 * "ab", 8 * "cd"
+UPLOAD = "PUT /v1/datasets/{dataset}/cases/{case}/mask"
+
+
+def upload(told: Told, case: str, **headers: str) -> str:
+    """Publish a case; the job's id."""
+    address = f"/v1/datasets/traced/cases/{case}/mask"
+    job = told.talk.done(told.talk.http.put(address, content=nifti(two_balls()), headers=headers))
+    assert job["state"] == "done"
+    return str(job["id"])
+
+
+def test_a_request_its_job_and_the_stages_are_one_trace(told: Told) -> None:
+    job = upload(told, "a", traceparent=f"00-{TRACE}-{CALLER}-01", **{"X-Request-ID": "traced-a"})
+
+    def arrived() -> list[Span]:
+        spans = [span for span in told.traces.spans if span.trace == TRACE]
+        return spans if len(spans) >= 5 else []
+
+    spans = {span.name: span for span in eventually(arrived)}
+    assert set(spans) == {UPLOAD, "job mask", "read", "map", "publish"}
+    request, ran = spans[UPLOAD], spans["job mask"]
+    assert (request.parent, request.service) == (CALLER, "dmapsvc-api")
+    assert request.attributes["dmapsvc.request"] == "traced-a"
+    assert (ran.parent, ran.service) == (request.id, "dmapsvc-worker")
+    assert ran.attributes == {"dmapsvc.job": job, "dmapsvc.dataset": "traced", "dmapsvc.case": "a"}
+    assert {spans[stage].parent for stage in ("read", "map", "publish")} == {ran.id}
+
+
+def test_a_request_of_no_trace_begins_one(told: Told) -> None:
+    job = upload(told, "b")
+    [ran] = eventually(
+        lambda: [span for span in told.traces.named("job mask") if span.attributes["dmapsvc.job"] == job]
+    )
+    [request] = [span for span in told.traces.named(UPLOAD) if span.id == ran.parent]
+    assert request.parent == ""
+    assert request.trace == ran.trace != TRACE
+
+
+def test_what_machines_ask_every_few_seconds_is_not_traced(told: Told) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert told.talk.http.get(path).is_success
+    upload(told, "c")
+    eventually(lambda: len(told.traces.named(UPLOAD)) > 0)
+    names = " ".join(span.name for span in told.traces.spans)
+    assert not any(path in names for path in ("/healthz", "/readyz", "/metrics"))
