@@ -10,7 +10,7 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import cases, datasets, downloads, gate, health, jobs, metrics, problems, spool, uploads, zarr
+from api import cases, datasets, downloads, gate, health, jobs, metrics, problems, uploads, zarr
 from api.dependencies import check_query
 from api.document import REFUSALS, DocumentedApp
 from api.library import Library
@@ -18,6 +18,7 @@ from api.observed import Observed
 from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.keeping.files import broken_off
 from dmapsvc.settings import Settings
 from dmapsvc.store import open_store
 
@@ -83,4 +84,4 @@ def prepare(settings: Settings) -> None:
     for folder in (settings.staging, settings.spool):
         folder.mkdir(parents=True, exist_ok=True)
     open_store(settings.store_location, settings.staging).prepare()
-    spool.sweep(settings.spool)
+    broken_off(settings.spool)

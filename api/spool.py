@@ -19,9 +19,9 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 
 from dmapsvc.errors import BadInput, TooLarge
+from dmapsvc.keeping.files import PART
 
 BLOCK = 2**20  # bytes hashed and written at once: few enough to be light, enough to make threads worth it
-_PART = ".part"  # a body that no job has taken over yet
 
 
 class Upload:
@@ -71,18 +71,10 @@ async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[U
             upload.discard()
 
 
-def sweep(folder: Path) -> None:
-    """Remove what uploads of processes that died have left in `folder`."""
-    for part in folder.glob(f"*{_PART}"):
-        with contextlib.suppress(OSError), part.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while an upload goes on
-            part.unlink(missing_ok=True)
-
-
 def _open_part(folder: Path) -> tuple[Path, BinaryIO]:
-    """A new file and its path; its lock tells `sweep` that this process lives."""
+    """A new file and its path; its lock tells `broken_off` that this process lives."""
     while True:
-        part = folder / f"{uuid.uuid4().hex}{_PART}"
+        part = folder / f"{uuid.uuid4().hex}{PART}"
         file = part.open("xb")
         fcntl.flock(file, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):  # swept before it was locked

@@ -97,6 +97,12 @@ class Settings(BaseSettings):
         "",
         description="Folders below which a batch may name one, with `:` between them; none if unset.",
     )
+    keep_days: float = Field(
+        30, gt=0, description="Days that an ended job is kept, and its upload if it can be run again."
+    )
+    gc_seconds: float = Field(
+        3600, gt=0, description="How often a worker removes what nobody needs any more."
+    )
     cache: Path | None = Field(
         None,
         description="Folder where training keeps copies of remote cases; ~/.cache/dmapsvc, "

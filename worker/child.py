@@ -58,6 +58,9 @@ def _serve(settings: Settings, stop: threading.Event) -> int:
     except DmapsvcError as error:
         print(f"worker: {error}", file=sys.stderr)
         return CANNOT_START
+    from dmapsvc.keeping.housekeeper import start_housekeeping  # heavy, as what _prepare imports
+
+    start_housekeeping(settings, stop)
     try:
         executor.serve(stop)
     except DmapsvcError as error:

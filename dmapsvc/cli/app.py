@@ -16,6 +16,7 @@ from dmapsvc.cli import (
     compare,
     evaluate,
     fetch,
+    gc,
     info,
     jobs,
     keys,
@@ -97,6 +98,7 @@ app.command("info")(info.command)
 app.command("fetch")(fetch.command)
 app.command("view")(view.command)
 app.command("check")(check.command)
+app.command("gc")(gc.command)
 app.command("train", cls=GroupedCommand)(train.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)

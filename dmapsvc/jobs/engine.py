@@ -237,8 +237,8 @@ class Jobs:
     def _clear(self, rows: Iterable[Row], spent: Iterable[str]) -> None:
         """Take `rows` that were queued out of the engine's queue, and remove uploads.
 
-        Nothing is lost if this is cut short: their workflows would end by themselves, and a worker
-        that starts sweeps the spool.
+        Nothing is lost if this is cut short: their workflows would end by themselves, and uploads of no
+        job are collected (`dmapsvc.keeping`).
         """
         if queued := [row.run for row in rows if row.state == State.QUEUED and row.run]:
             self._client.cancel_workflows(queued)

@@ -23,7 +23,7 @@ from dmapsvc.jobs.feeder import Feeder
 from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
 from dmapsvc.jobs.record import Request
-from dmapsvc.jobs.recovery import release_claims, sweep_spool, take_over_dead
+from dmapsvc.jobs.recovery import release_claims, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
 from dmapsvc.jobs.table import Row
 from dmapsvc.room import Room
@@ -71,7 +71,6 @@ class Executor:
         self._register_queue()
         engine = self._launch()
         Feeder(self._engine, self._client, self._stopping).start()
-        sweep_spool(self._ledger, self._settings.spool)
         while self._lost is None:
             self._sweep()
             if stop.wait(_SWEEP):

@@ -154,12 +154,6 @@ class Ledger:
             having = sa.select(runs.c.executor).where(runs.c.state == State.RUNNING).distinct()
             return {name for name in connection.execute(having).scalars() if name}
 
-    def needed_uploads(self) -> set[str]:
-        """The files in the spool that a run may still need."""
-        with self._engine.connect() as connection:
-            names = connection.execute(sa.select(runs.c.spool).where(runs.c.spool.is_not(None)))
-            return set(names.scalars())
-
     def _goes_on(self) -> sa.ColumnElement[bool]:
         return sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING, ~runs.c.stopping)
 

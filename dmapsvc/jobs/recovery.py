@@ -1,4 +1,4 @@
-"""What is left of workers that died: their runs go back to the queue, and their files leave the spool.
+"""What is left of workers that died: their runs go back to the queue.
 
 The engine recovers only its own executor's runs by itself. Doing it for a dead peer takes a private call
 (`_recover_pending_workflows`), which is made here and nowhere else; the engine's version is pinned for it.
@@ -7,8 +7,6 @@ The engine recovers only its own executor's runs by itself. Doing it for a dead 
 from __future__ import annotations
 
 import logging
-import time
-from pathlib import Path
 
 import sqlalchemy as sa
 from dbos import DBOS
@@ -17,8 +15,6 @@ from dmapsvc.jobs.engine import remove_uploads
 from dmapsvc.jobs.ledger import Ledger
 from dmapsvc.jobs.locks import take_lock
 from dmapsvc.settings import Settings
-
-_OLD = 3600.0  # seconds; a file in the spool is mentioned by its run long before
 
 _log = logging.getLogger(__name__)
 
@@ -45,19 +41,3 @@ def take_over_dead(ledger: Ledger, engine: sa.Engine, settings: Settings) -> Non
 def release_claims(executor: str) -> None:
     """Put what `executor` has claimed back into the engine's queue; it must not run any more."""
     DBOS._recover_pending_workflows([executor])
-
-
-def sweep_spool(ledger: Ledger, spool: Path) -> None:
-    """Remove uploads that no run needs: a process died before it could."""
-    if not spool.is_dir():
-        return
-    old = [file.name for file in spool.iterdir() if not file.suffix and _age(file) > _OLD]
-    needed = ledger.needed_uploads()
-    remove_uploads(spool, [name for name in old if name not in needed])
-
-
-def _age(file: Path) -> float:
-    try:
-        return time.time() - file.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -108,6 +108,11 @@ class Staging:
             else:
                 self._recover(case)
 
+    def dead(self) -> list[Path]:
+        """The entries that dead processes left; one that is made this moment may be among them."""
+        entries = sorted(self._work.iterdir()) if self._work.is_dir() else []
+        return [entry for entry in entries if not _is_locked(entry)]
+
     def is_used(self) -> bool:
         """Whether a process works in it, or an image waits in it."""
         held, work = ([*folder.glob("*")] for folder in (self._root / "held", self._work))
@@ -126,6 +131,14 @@ class Staging:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.ENOENT):
                 raise
+
+    def remove_if_gone(self) -> None:
+        """Remove the folder if the dataset is not there any more and nobody is at work in it."""
+        if self._published.exists():
+            return
+        with self.lock_dataset():
+            if not (self._published.exists() or self.is_used()):
+                self.remove()
 
     def _make_entry(self, case: str) -> tuple[Path, int]:
         while True:

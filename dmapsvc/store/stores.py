@@ -14,6 +14,7 @@ from dmapsvc.errors import NotFound
 from dmapsvc.spec import MapSpec
 from dmapsvc.store.dataset import Dataset
 from dmapsvc.store.reader import Reader
+from dmapsvc.store.staging import Staging
 from dmapsvc.store.storedfile import StoredFile, open_below
 from dmapsvc.store.writable import WritableDataset
 
@@ -43,6 +44,12 @@ class DatasetStore(Protocol):
 
     def file(self, path: str) -> StoredFile | None:
         """The file at `path`, from the root of the store; None if none is there that may be shown."""
+
+    def leftovers(self) -> list[Path]:
+        """What publishers that died have left on this machine."""
+
+    def sweep(self) -> None:
+        """Undo and remove that, and what they have left in the store; what living ones work on stays."""
 
 
 class FolderStore:
@@ -91,6 +98,22 @@ class FolderStore:
     def file(self, path: str) -> StoredFile | None:
         """As `DatasetStore` says."""
         return open_below(self._root, path)
+
+    def leftovers(self) -> list[Path]:
+        """As `DatasetStore` says."""
+        return [entry for staging in self._stagings() for entry in staging.dead()]
+
+    def sweep(self) -> None:
+        """As `DatasetStore` says. The staging of a dataset that is gone goes too."""
+        for staging in self._stagings():
+            staging.sweep()
+            staging.remove_if_gone()
+
+    def _stagings(self) -> list[Staging]:
+        if not (self._root.is_dir() and self._staging.is_dir()):
+            return []
+        folders = [folder for folder in sorted(self._staging.iterdir()) if folder.is_dir()]
+        return [Staging(folder, self._path(folder.name)) for folder in folders]
 
     def _path(self, name: str) -> Path:
         return self._root / f"{name}{SUFFIX}"

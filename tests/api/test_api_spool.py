@@ -12,6 +12,7 @@ from fastapi import Request
 from starlette.types import Message
 
 from api import spool
+from dmapsvc.keeping.files import broken_off
 
 
 def request_of(body: bytes) -> Request:
@@ -27,10 +28,10 @@ def receive_and_sweep(folder: Path) -> list[bytes]:
 
     async def receive() -> None:
         async with spool.receive(request_of(b"mask"), folder, 100) as upload:
-            spool.sweep(folder)
+            broken_off(folder)
             contents.append(upload.path.read_bytes())
             upload.settle()
-            spool.sweep(folder)
+            broken_off(folder)
             contents.append(upload.path.read_bytes())
             assert upload.sha256 == hashlib.sha256(b"mask").hexdigest()
 
@@ -52,7 +53,7 @@ def test_an_upload_that_is_swept_before_it_is_locked_is_begun_again(
     def flock(file: int, operation: int) -> None:
         if operation == fcntl.LOCK_EX and not swept:
             swept.append(file)
-            spool.sweep(tmp_path)
+            broken_off(tmp_path)
             assert not list(tmp_path.iterdir())
         real(file, operation)
 

@@ -22,6 +22,7 @@ COMMANDS = (
     "fetch",
     "view",
     "check",
+    "gc",
     "train",
     "predict",
     "evaluate",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, State
+from dmapsvc.jobs.database import open_database
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.retention import Retention
 from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import insert_batch, request, uploads
@@ -259,3 +263,28 @@ class QueueContract:
             pool.starmap(submit_in_process, [(unmade, case) for case in "ab"])
         with Jobs(unmade) as jobs:
             assert {job.case for job in jobs.list().jobs} == {"a", "b"}
+
+    def test_what_ended_before_a_day_is_forgotten_and_nothing_else(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        first, second = (jobs.submit(request(settings, case))[0] for case in "ab")
+        waiting = request(settings, "c")
+        jobs.submit(waiting)
+        jobs.cancel(first.id)
+        between = time.time()
+        jobs.cancel(second.id)
+        database = open_database(settings)
+        with closing(Retention(database, settings.spool)) as retention:
+            retention.forget_runs(between)
+            assert {job.case for job in jobs.list().jobs} == {"b", "c"}
+            count, kept = retention.ended_runs(time.time())
+            assert (count, len(kept), kept[0].is_file()) == (1, 1, True)
+            retention.forget_runs(time.time())
+            assert uploads(settings) == retention.needed_uploads() == {waiting.spool}
+            ended = retention.ended_workflows(time.time() + 1)
+            assert {name.partition(".")[0] for name in ended} == {first.id, second.id}
+            retention.forget_workflows(ended)
+            assert retention.ended_workflows(time.time() + 1) == []
+        database.dispose()
+        assert [job.case for job in jobs.list().jobs] == ["c"]
+        assert jobs.submit(request(settings, "a"))[0].run == 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
 import pytest
@@ -14,9 +12,8 @@ from dmapsvc.jobs import Job, State
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.jobs.ledger import Ledger
 from dmapsvc.jobs.locks import take_lock
-from dmapsvc.jobs.recovery import sweep_spool
 from dmapsvc.settings import Settings
-from tests.jobs.asking import request, uploads
+from tests.jobs.asking import request
 
 
 @pytest.fixture
@@ -70,15 +67,3 @@ def test_a_lock_is_one_processs_until_it_is_released(settings: Settings, databas
     assert take_lock("b", database, settings.locks) is not None
     held.release()
     assert take_lock("a", database, settings.locks) is not None
-
-
-def test_old_uploads_of_nobody_are_swept(jobs: Jobs, settings: Settings, database: sa.Engine) -> None:
-    needed, cancelled = request(settings), request(settings, "d")
-    jobs.submit(needed)
-    jobs.cancel(jobs.submit(cancelled)[0].id)
-    fresh = request(settings, "b")
-    lost = request(settings, "c")
-    for one in (needed, cancelled, lost):
-        os.utime(settings.spool / one.spool, (time.time() - 7200,) * 2)
-    sweep_spool(Ledger(database, "mine"), settings.spool)
-    assert uploads(settings) == {needed.spool, cancelled.spool, fresh.spool}
