@@ -6,7 +6,6 @@ which position is the loader's affair.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,15 +40,13 @@ def draw_positions(label: NDArray[Any], record: CaseRecord) -> NDArray[np.unsign
 
 
 def write_positions(folder: Path, positions: NDArray[np.unsignedinteger[Any]]) -> None:
-    """Write the chunk of the array in the folder `folder`, whose metadata are there, and flush it to disk."""
+    """Write the chunk of the array in the folder `folder`, whose metadata are there."""
     if not len(positions):
         return
     path = folder / layout.POSITIONS_CHUNK
     path.parent.mkdir(parents=True)
     with path.open("xb") as file:
         file.write(seal(codec_of(layout.POSITIONS).encode(np.ascontiguousarray(positions))))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def read_positions(folder: Path, record: CaseRecord, what: str) -> NDArray[np.unsignedinteger[Any]]:

@@ -36,7 +36,7 @@ def codec_of(array: str) -> Blosc:
 
 
 def write_shard(path: Path, array: str, values: NDArray[Any], progress: Callable[[int], None]) -> None:
-    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of `array`, and flush it to disk.
+    """Write `values`, (z, y, x) or (c, z, y, x), as the one shard of `array`.
 
     `progress` is told the voxels of each slab done.
     """
@@ -55,8 +55,6 @@ def write_shard(path: Path, array: str, values: NDArray[Any], progress: Callable
                 number, offset = number + 1, offset + len(payload)
             progress(slab.size)
         file.write(seal(index.tobytes()))
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class Shard:

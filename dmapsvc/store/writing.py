@@ -1,7 +1,7 @@
 """Writing a case, or an image, into a folder that nobody reads yet.
 
-Everything written is flushed to disk and its checksums are read back, so that publishing it is a rename and
-no more.
+Checksums are read back as they lie in the file. Flushing to disk is left to `files.flush_tree`, once all is
+there.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ def write_maps(
 ) -> None:
     """Write the groups `label` and `phi` of a case, both (z, y, x), and its positions, into the new folder
     `folder`.
-
-    The files are flushed; the names of the folders are when the case's own metadata are beside them.
     """
     total, done = 2 * label.size, 0
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from dmapsvc.errors import NotFound, Superseded
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Dataset, Reader, check
+from dmapsvc.store import Dataset, Reader, check, files
 
 if TYPE_CHECKING:
     from tests.store.conftest import Maps
@@ -39,6 +39,7 @@ class State(NamedTuple):
 def _no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flushing guards against a loss of power, not of a process, and takes most of these tests' time."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(files, "_syncfs", lambda descriptor: None)
 
 
 @pytest.fixture
