@@ -12,8 +12,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Path, Request
 
 from api.library import Library
-from api.problems import printable
-from dmapsvc.errors import BadInput, NotFound
+from dmapsvc.errors import BadInput, NotFound, printable
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import check_name

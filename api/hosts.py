@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.problems import printable, refusal
-from dmapsvc.errors import DmapsvcError
+from api.problems import refusal
+from dmapsvc.errors import DmapsvcError, printable
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The names of a service that listens on this machine alone."""

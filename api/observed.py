@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
-from api.problems import printable
+from dmapsvc.errors import printable
 from dmapsvc.telemetry.context import about, sane_id
 from dmapsvc.telemetry.tracing import annotate, span
 

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from dmapsvc.errors import BadInput, DmapsvcError, Problem
+from dmapsvc.errors import BadInput, DmapsvcError, Problem, printable
 from dmapsvc.telemetry.context import request_id
 
 MEDIA_TYPE = "application/problem+json"
@@ -167,12 +167,6 @@ async def _unexpected(request: Request, error: Exception) -> Response:
         detail=f"The service failed; request {request_id()} in its log says more. Try again, then report it.",
     )
     return answer(problem)
-
-
-def printable(text: str, longest: int = 120) -> str:
-    """`text` for a message: without control characters, cut to `longest` characters."""
-    plain = "".join(letter for letter in text if letter.isprintable())
-    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
 
 def _shown(value: object) -> str:

@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from api.dependencies import LibraryOf
 from api.files import FileAnswer
-from api.problems import RangeNotSatisfiable, printable, responses
-from dmapsvc.errors import NotFound
+from api.problems import RangeNotSatisfiable, responses
+from dmapsvc.errors import NotFound, printable
 from dmapsvc.store.storedfile import StoredFile
 
 router = APIRouter(tags=["zarr"])

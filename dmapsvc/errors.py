@@ -59,9 +59,10 @@ class DmapsvcError(Exception):
 
     @property
     def detail(self) -> str:
-        """The whole message, one line."""
+        """The whole message, one line: without the control characters that what it quotes may bring."""
         sentences = ["; ".join(part for part in (self.found, self.wanted) if part), self.remedy]
-        return " ".join(_ended(sentence) for sentence in sentences if sentence)
+        line = " ".join(_ended(sentence) for sentence in sentences if sentence)
+        return line if line.isprintable() else printable(line, len(line))
 
     @property
     def title(self) -> str:
@@ -198,6 +199,12 @@ class ServerProblem(DmapsvcError):
 
 class ServerUnreachable(DmapsvcError):
     """No dmapsvc server answered."""
+
+
+def printable(text: str, longest: int = 120) -> str:
+    """`text` for a message: without control characters, cut to `longest` characters."""
+    plain = "".join(letter for letter in text if letter.isprintable())
+    return plain if len(plain) <= longest else f"{plain[: longest - 1]}…"
 
 
 def _ended(sentence: str) -> str:

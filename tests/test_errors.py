@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from dmapsvc import errors
-from dmapsvc.errors import BadFile, DmapsvcError, Problem, ServerProblem
+from dmapsvc.errors import BadFile, DmapsvcError, Problem, ServerProblem, printable
 
 CLASSES = [c for c in vars(errors).values() if isinstance(c, type) and issubclass(c, DmapsvcError)]
 
@@ -15,6 +15,10 @@ CLASSES = [c for c in vars(errors).values() if isinstance(c, type) and issubclas
 def test_the_message_is_found_wanted_remedy() -> None:
     error = BadFile("mask.nii.gz: voxel (12, 4, 9) is 1.5", "a label map holds whole numbers", "Round it")
     assert str(error) == "mask.nii.gz: voxel (12, 4, 9) is 1.5; a label map holds whole numbers. Round it."
+
+
+def test_the_message_is_one_line_whatever_it_quotes() -> None:
+    assert str(BadFile("a\nb\x1b[2J.nii", "wanted\r\nthis")) == "ab[2J.nii; wantedthis."
 
 
 def test_a_question_ends_as_one() -> None:
@@ -51,3 +55,8 @@ def test_errors_survive_the_way_between_processes(error_class: type[DmapsvcError
 def test_a_servers_problem_survives_too() -> None:
     problem = Problem(type="/problems/busy", title="The queue is full", status=503, detail="Come back later.")
     assert pickle.loads(pickle.dumps(ServerProblem(problem))).problem == problem
+
+
+def test_printable_text_is_cut_and_has_no_control_characters() -> None:
+    assert printable("a\x00b\nc\u202e") == "abc"
+    assert len(printable("x" * 500)) == 120

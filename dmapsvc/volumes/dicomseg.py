@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.filereader import read_file_meta_info
 from pydicom.pixels.utils import iter_pixels
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, SegmentationStorage
 
-from dmapsvc.errors import BadFile, BadLabels
+from dmapsvc.errors import BadFile, BadLabels, printable
 from dmapsvc.volumes.dicomgrid import Planes, functional_group, planes_of
+from dmapsvc.volumes.dicomparse import read_elements, read_meta, read_pixels
 from dmapsvc.volumes.source import Source, ends_early
 from dmapsvc.volumes.stored import Stored
 
@@ -45,8 +45,7 @@ def open_dicomseg(source: Source) -> Stored:
     BadLabels for fractional segmentations and, once the frames are read, for segments that overlap.
     """
     _check_syntax(source)
-    source.file.seek(0)
-    attributes = pydicom.dcmread(source.file, stop_before_pixels=True, specific_tags=[*_PIXELS, *_GRID])
+    attributes = read_elements(source, [*_PIXELS, *_GRID])
     _check_kind(attributes, source.name)
     planes = planes_of(attributes, source.name)
     _check_size(attributes, source, planes)
@@ -75,13 +74,13 @@ def _check_kind(attributes: Any, name: str) -> None:
     if attributes.get("SOPClassUID") not in (SegmentationStorage, _LABEL_MAP):
         what = pydicom.uid.UID(attributes.get("SOPClassUID", "")).name or "no known class"
         raise BadFile(
-            f"{name}: a DICOM file ({what})",
+            f"{name}: a DICOM file ({printable(what)})",
             "of DICOM only segmentations (DICOM-SEG) are read",
             "Convert the series to NIfTI or NRRD",
         )
     if attributes.SegmentationType not in ("BINARY", "LABELMAP"):
         raise BadLabels(
-            f"{name}: a {str(attributes.SegmentationType).lower()} segmentation",
+            f"{name}: a {printable(str(attributes.SegmentationType).lower(), 40)} segmentation",
             "a label map has one class a voxel",
             "Export it as binary",
         )
@@ -94,10 +93,10 @@ def _check_kind(attributes: Any, name: str) -> None:
 
 def _check_syntax(source: Source) -> None:
     """Before pydicom parses: a deflated file would be inflated whole, whatever its size."""
-    syntax = read_file_meta_info(source.file.name).TransferSyntaxUID
+    syntax = read_meta(source).TransferSyntaxUID
     if syntax not in (*_NATIVE, RLELossless):
         raise BadFile(
-            f"{source.name}: its voxels are compressed as {syntax.name}",
+            f"{source.name}: its voxels are compressed as {printable(syntax.name)}",
             "wanted them plain or run-length encoded",
             "Save it uncompressed",
         )
@@ -122,8 +121,7 @@ def _frame_bits(attributes: Any) -> int:
 
 def _frames(source: Source, attributes: Any) -> Iterator[NDArray[Any]]:
     """The frames one by one, (rows, columns)."""
-    source.file.seek(0)
-    pixels = pydicom.dcmread(source.file, specific_tags=[*_PIXELS, "PixelData"])
+    pixels = read_pixels(source, _PIXELS)
     promised = math.ceil(_frame_bits(attributes) * int(attributes.NumberOfFrames) / 8)
     if "PixelData" not in pixels or (
         attributes.file_meta.TransferSyntaxUID in _NATIVE and len(pixels.PixelData) < promised

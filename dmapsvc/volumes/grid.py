@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dmapsvc.errors import BadFile, BadSpec, GridMismatch
+from dmapsvc.errors import BadFile, BadSpec, GridMismatch, printable
+from dmapsvc.listing import first_few
 from dmapsvc.spec import LONGEST_SIDE, SHORTEST_SIDE, Spacing, is_side
 from dmapsvc.volumes.volume import Header, Shape
 
@@ -35,7 +36,9 @@ def millimetres(unit: str, name: str) -> float:
         return _MM[unit.strip().lower()]
     except KeyError:
         raise BadFile(
-            f"{name}: its lengths are in {unit!r}", f"wanted one of {', '.join(_MM)}", "Export it in mm"
+            f"{name}: its lengths are in {printable(unit, 40)!r}",
+            f"wanted one of {', '.join(_MM)}",
+            "Export it in mm",
         ) from None
 
 
@@ -59,7 +62,9 @@ def volume_shape(sizes: Sequence[int], name: str) -> Shape:
     shape = tuple(int(size) for size in sizes)
     if any(size < 0 for size in shape):
         raise BadFile(
-            f"{name}: has sizes {shape} (z, y, x)", "no size is negative", "Copy or export it again"
+            f"{name}: has sizes {printable(first_few(shape))} (z, y, x)",
+            "no size is negative",
+            "Copy or export it again",
         )
     while len(shape) > 3 and shape[0] == 1:
         shape = shape[1:]

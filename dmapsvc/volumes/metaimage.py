@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadFile
+from dmapsvc.errors import BadFile, printable
+from dmapsvc.listing import first_few
 from dmapsvc.volumes.grid import (
     LPS_TO_RAS,
     affine_from_axes,
@@ -75,7 +76,9 @@ def open_metaimage(source: Source) -> Stored:
     sizes = [int(part) for part in fields.must("DimSize").split()]
     if len(sizes) != axes:
         raise BadFile(
-            f"{source.name}: {axes} axes with sizes {sizes}", "wanted one size an axis", "Export it again"
+            f"{source.name}: {printable(str(axes), 20)} axes with sizes {printable(first_few(sizes))}",
+            "wanted one size an axis",
+            "Export it again",
         )
     shape = volume_shape(sizes[::-1], source.name)
     channels = int(fields.first("ElementNumberOfChannels") or 1)
@@ -129,7 +132,11 @@ def _refuse_unusual(fields: _Fields) -> None:
 def _number_type(fields: _Fields) -> np.dtype[Any]:
     kind = fields.must("ElementType").removesuffix("_ARRAY")
     if kind not in _TYPES:
-        raise BadFile(f"{fields.of}: its voxels are {kind}", "wanted integers or floats", "Export it again")
+        raise BadFile(
+            f"{fields.of}: its voxels are {printable(kind, 40)}",
+            "wanted integers or floats",
+            "Export it again",
+        )
     big = fields.true("BinaryDataByteOrderMSB", "ElementByteOrderMSB")
     return np.dtype((">" if big else "<") + _TYPES[kind])
 

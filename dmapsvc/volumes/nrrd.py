@@ -10,7 +10,8 @@ import nrrd
 import numpy as np
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadFile
+from dmapsvc.errors import BadFile, printable
+from dmapsvc.listing import first_few
 from dmapsvc.volumes.grid import (
     LPS_TO_RAS,
     affine_from_axes,
@@ -59,7 +60,8 @@ def open_nrrd(source: Source) -> Stored:
     sizes = [int(size) for size in fields["sizes"]]
     if len(sizes) != fields["dimension"]:
         raise BadFile(
-            f"{source.name}: dimension {fields['dimension']} with sizes {sizes}", "one size an axis"
+            f"{source.name}: dimension {fields['dimension']} with sizes {printable(first_few(sizes))}",
+            "one size an axis",
         )
     spatial = _spatial_axes(fields, len(sizes), source.name)
     shape = volume_shape([sizes[axis] for axis in reversed(spatial)], source.name)
@@ -111,7 +113,7 @@ def _refuse_unusual(fields: dict[str, Any], name: str) -> None:
         raise BadFile(f"{name}: its NRRD header has no {' and no '.join(missing)}", remedy="Export it again")
     if fields["encoding"].lower() not in _ENCODINGS:
         raise BadFile(
-            f"{name}: its voxels are encoded as {fields['encoding']!r}",
+            f"{name}: its voxels are encoded as {printable(fields['encoding'], 40)!r}",
             "wanted raw, gzip or bzip2",
             "Save it with gzip",
         )
@@ -123,14 +125,18 @@ def _refuse_unusual(fields: dict[str, Any], name: str) -> None:
 def _number_type(fields: dict[str, Any], name: str) -> np.dtype[Any]:
     code = _TYPE_OF.get(fields["type"].lower())
     if code is None:
-        raise BadFile(f"{name}: its voxels are {fields['type']!r}", "wanted integers or floats")
+        raise BadFile(
+            f"{name}: its voxels are {printable(fields['type'], 40)!r}", "wanted integers or floats"
+        )
     dtype = np.dtype(code)
     if dtype.itemsize == 1:
         return dtype
     order = {"little": "<", "big": ">"}.get(str(fields.get("endian")).lower())
     if order is None:
         raise BadFile(
-            f"{name}: its endian is {fields.get('endian')!r}", "wanted little or big", "Export it again"
+            f"{name}: its endian is {printable(str(fields.get('endian')), 40)!r}",
+            "wanted little or big",
+            "Export it again",
         )
     return dtype.newbyteorder(order)  # type: ignore[arg-type]
 

@@ -12,14 +12,18 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadFile
+from dmapsvc.errors import BadFile, printable
+from dmapsvc.listing import first_few
 from dmapsvc.volumes.grid import volume_shape
-from dmapsvc.volumes.source import Body, Source, ends_early, read_promised
+from dmapsvc.volumes.source import Body, Source, check_promise, damaged, ends_early, read_promised
 from dmapsvc.volumes.stored import Stored
 from dmapsvc.volumes.volume import Header, Kind
 
 _NAMES: dict[Kind, tuple[str, ...]] = {"labels": ("labels", "mask", "arr_0"), "image": ("image", "arr_0")}
 """Which array of an .npz is the volume, if there are several."""
+_VERSIONS = {(1, 0): (2, npy.read_array_header_1_0), (2, 0): (4, npy.read_array_header_2_0)}
+"""How many bytes the length of the header takes, and what reads both."""
+_LONGEST_HEADER = 10_000  # bytes; what NumPy itself parses at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,7 @@ def open_npz(source: Source, kind: Kind) -> Stored:
     member = _choose(archive, _NAMES[kind], source.name)
     with archive.open(member) as stream:
         array = _read_header(stream, source.name)
+    check_promise(array.size, source.name)
     there = member.file_size - array.offset
     if there < array.size:
         raise ends_early(source.name, max(0, there), array.size)
@@ -80,7 +85,7 @@ def _choose(archive: zipfile.ZipFile, names: tuple[str, ...], name: str) -> zipf
     for wanted in names:
         if wanted in members:
             return members[wanted]
-    listed = ", ".join(sorted(members)[:10]) or "nothing"
+    listed = printable(first_few(sorted(members), 10)) or "nothing"
     raise BadFile(
         f"{name}: holds {listed}",
         f"wanted one array, or one called {', '.join(names)}",
@@ -90,19 +95,29 @@ def _choose(archive: zipfile.ZipFile, names: tuple[str, ...], name: str) -> zipf
 
 def _read_header(stream: IO[bytes], name: str) -> _Array:
     version = npy.read_magic(stream)
-    readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-    if version not in readers:
+    if version not in _VERSIONS:
         raise BadFile(f"{name}: an .npy of version {version}", "wanted a plain array of numbers")
-    shape, fortran, dtype = readers[version](stream)
+    width, read = _VERSIONS[version]
+    prefix = stream.read(width)
+    length = int.from_bytes(prefix, "little")
+    if length > _LONGEST_HEADER:  # before it is read: of an .npz it may inflate to gigabytes
+        raise BadFile(f"{name}: its header has {length} bytes", "wanted a plain array of numbers")
+    text = stream.read(length)
+    try:
+        shape, fortran, dtype = read(io.BytesIO(prefix + text))
+    except MemoryError as error:  # what Python's parser says of brackets within brackets
+        raise damaged(name, error) from error
     if dtype.hasobject:
         raise BadFile(
             f"{name}: holds pickled Python objects", "pickles are never loaded", "Save it as an integer array"
         )
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise BadFile(
-            f"{name}: its voxels are {dtype}", "wanted integers or floats", "Save it as an integer array"
+            f"{name}: its voxels are {printable(str(dtype), 40)}",
+            "wanted integers or floats",
+            "Save it as an integer array",
         )
-    return _Array(shape=shape, fortran=fortran, dtype=dtype, offset=stream.tell())
+    return _Array(shape=shape, fortran=fortran, dtype=dtype, offset=npy.MAGIC_LEN + width + len(text))
 
 
 def _header(array: _Array, name: str) -> Header:

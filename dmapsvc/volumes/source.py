@@ -30,6 +30,7 @@ _CHUNK = 1 << 22
 _SURPLUS = 1 << 20  # padding and footers that writers leave behind the voxels (MGH keeps its history there)
 _MOST_SKIPPED = 1 << 26  # NIfTI extensions lie before the voxels
 _MACHINE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_MOST = 1 << 62  # bytes of voxels; a header that promises more is not even quoted: it may be a page of digits
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink (https://zlib.net/zlib_tech.html)
 
 
@@ -120,6 +121,7 @@ class Body:
 
     def check(self, source: Source) -> None:
         """Raise BadFile if the file is too short or too long for this body, as far as its length shows."""
+        check_promise(self.size, source.name)
         if not 0 <= self.skip <= _MOST_SKIPPED or self.offset < 0:
             raise BadFile(f"{source.name}: its voxels would start at byte {self.offset + self.skip}")
         there = max(0, source.size - self.offset)
@@ -161,6 +163,14 @@ def read_promised(stream: io.BufferedIOBase, size: int, name: str, *, skip: int 
             f"{name}: its compressed data breaks off", "wanted a whole file", "Copy it again"
         ) from error
     return buffer
+
+
+def check_promise(size: int, name: str) -> None:
+    """Raise BadFile for a number of bytes that no file holds."""
+    if size > _MOST:
+        raise BadFile(
+            f"{name}: its header promises more voxels than any file holds", remedy="Export or copy it again"
+        )
 
 
 def check_surplus(surplus: int, size: int, name: str) -> None:

@@ -14,7 +14,6 @@ import sqlalchemy as sa
 
 from api.app import create_app
 from api.dependencies import get_jobs, get_library
-from api.problems import printable
 from dmapsvc.errors import Busy
 from dmapsvc.settings import Settings
 from tests.api.bodies import nifti, two_balls
@@ -159,8 +158,3 @@ def test_dependencies_can_be_overridden(tmp_path: Path) -> None:
     app.dependency_overrides[get_library] = Empty
     with serving(app) as client:
         assert client.get("/v1/datasets").json() == {"datasets": []}
-
-
-def test_printable_text_is_cut_and_has_no_control_characters() -> None:
-    assert printable("a\x00b\nc\u202e") == "abc"
-    assert len(printable("x" * 500)) == 120
