@@ -16,6 +16,7 @@ import uvicorn
 from api.access import check_bind
 from api.app import create_app, prepare
 from dmapsvc.errors import Conflict, DmapsvcError
+from dmapsvc.jobs.database import open_database
 from dmapsvc.settings import Settings, load_settings
 from dmapsvc.superuser import warn_superuser
 from dmapsvc.telemetry.logs import start_logging
@@ -30,6 +31,7 @@ def main() -> int:
         settings = _settings()
         check_bind(settings)
         prepare(settings)
+        open_database(settings).dispose()  # says here, in one line, why it cannot be
         listener = _listen(settings.host, settings.port)
     except (DmapsvcError, OSError) as error:
         print(f"api: {error}", file=sys.stderr)

@@ -65,6 +65,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(OSError, _file_system)
     app.add_exception_handler(sa.exc.OperationalError, _database)
+    app.add_exception_handler(sa.exc.InterfaceError, _database)
     app.add_exception_handler(sa.exc.TimeoutError, _database)  # every connection of the pool is in use
     app.add_exception_handler(Exception, _unexpected)
 

@@ -14,12 +14,14 @@
     ├── NotFound            404  no such dataset, case, job or array
     │   └── DatasetAway     404  a dataset that was there is not, or its disk is not
     ├── Busy                503  the queue is full
+    ├── DatabaseAway        503  the queue's database does not answer
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
     │   ├── DeviceMissing   500  it is not there, or what drives it is not installed
     │   ├── DeviceFull      500  its memory does not hold this volume: another backend may do
     │   └── DeviceLost      500  its context is broken: only a new process can use it again
     ├── WorkerDied          500  a job that ended its worker each time it was run
+    ├── Stalled             500  a job that told no progress, until its worker was ended
     ├── ServerProblem            what a dmapsvc server answered (client side)
     └── ServerUnreachable        no answer, or not one of a dmapsvc server (client side)
 
@@ -154,6 +156,12 @@ class Busy(DmapsvcError):
     status = 503
 
 
+class DatabaseAway(DmapsvcError):
+    """The queue's database does not answer."""
+
+    status = 503
+
+
 class Damaged(DmapsvcError):
     """The store does not hold what it promises."""
 
@@ -178,6 +186,10 @@ class WorkerDied(DmapsvcError):
     """The job ended its worker each time it was run."""
 
     permanent = True
+
+
+class Stalled(DmapsvcError):
+    """The job told no progress for too long; its worker was ended."""
 
 
 class ServerProblem(DmapsvcError):

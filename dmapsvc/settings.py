@@ -87,6 +87,17 @@ class Settings(BaseSettings):
     attempts: int = Field(
         3, ge=1, description="How often a job is tried, or may end its worker, before it fails."
     )
+    stall_seconds: float = Field(
+        900.0,
+        gt=0,
+        description="How long a job may tell no progress until its worker is ended; it is tried again.",
+    )
+    lease_seconds: float = Field(
+        15.0,
+        ge=3,
+        description="How long a worker that is cut off from Postgres keeps its jobs; "
+        "it ends itself when two thirds of it have passed.",
+    )
     memory_budget: int | None = Field(
         None, gt=0, description="Bytes that running jobs of a worker may take; 60 % of its memory if unset."
     )

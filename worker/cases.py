@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -15,6 +17,8 @@ from dmapsvc.maps.backends import load_backend
 from dmapsvc.pipeline import memory_needed, run_case, run_image
 from dmapsvc.settings import Settings
 from dmapsvc.store import WritableDataset, open_store
+
+_LOOK = 0.5  # seconds between looks, while waiting for the device, at whether to go on waiting
 
 
 def memory_of(request: Request, backend: str) -> int:
@@ -81,10 +85,20 @@ class Cases:
             revision=run.revision,
             replace=request.replace,
             wanted=run.wanted,
-            device_lock=self._device,
+            device_lock=self._device_for(run),
             progress=run.progress,
         )
         return Outcome(notes=outcome.notes, seconds=outcome.seconds, backend=outcome.backend)
+
+    @contextmanager
+    def _device_for(self, run: Run) -> Iterator[None]:
+        """The device as soon as it is free; `run` heeds meanwhile what it is told."""
+        while not self._device.acquire(timeout=_LOOK):
+            run.heed()
+        try:
+            yield
+        finally:
+            self._device.release()
 
     def _image(self, run: Run, dataset: WritableDataset) -> Outcome:
         request = run.request

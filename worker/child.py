@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dmapsvc.errors import DeviceFull, DeviceLost, DmapsvcError
+from dmapsvc.errors import DatabaseAway, DeviceFull, DeviceLost, DmapsvcError
 from dmapsvc.settings import Settings
 from dmapsvc.telemetry.logs import start_logging
 from dmapsvc.telemetry.tracing import start_tracing, stop_tracing
@@ -52,7 +52,11 @@ def _serve(settings: Settings, stop: threading.Event) -> int:
     try:
         take_gpu(settings)
         executor = _prepare(settings)
-    except (DeviceFull, DeviceLost) as error:  # a process that is started later may find it mended
+    except (
+        DatabaseAway,
+        DeviceFull,
+        DeviceLost,
+    ) as error:  # a process that is started later may find it mended
         _log.error("%s", error)
         return 1
     except DmapsvcError as error:

@@ -16,7 +16,7 @@ import psutil
 import sqlalchemy as sa
 from dbos import DBOS, DBOSPortableJSONSerializer
 
-from dmapsvc.errors import BadInput
+from dmapsvc.errors import BadInput, DatabaseAway
 from dmapsvc.jobs.migrations.version import upgrade
 from dmapsvc.settings import Settings
 
@@ -26,6 +26,15 @@ QUEUE = "runs"
 SERIALIZER = DBOSPortableJSONSerializer()  # the engine's default is pickle
 
 _ACCEPTING = 0x646D6170  # key of the advisory lock under which Postgres accepts jobs, one at a time
+_TCP = {  # so that a connection that was cut off fails within seconds; the kernel's own limits are minutes
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # ms
+}
+_OLDEST = (14,)  # Postgres; has idle_session_timeout
+_FORGOTTEN = "30s"  # after which the server ends a transaction whose host says nothing; it may hold locks
 _NETWORK = (
     "nfs",
     "cifs",
@@ -46,11 +55,14 @@ def open_database(settings: Settings) -> sa.Engine:
     """The database of `settings`, made and migrated.
 
     Raises BadInput for a URL that is neither SQLite's nor Postgres's, for SQLite on a network disk, and for
-    tables that a later dmapsvc has changed.
+    tables that a later dmapsvc has changed; DatabaseAway if it does not answer.
     """
     url = _checked_url(settings)
     if url.get_backend_name() != "sqlite":
-        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10)
+        limits = {name: value for name, value in _TCP.items() if name not in url.query}
+        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=limits)
+        sa.event.listen(engine, "connect", _configure_postgres)
+        _check_server(engine)
         _make_tables(engine, url)
         return engine
     path = Path(url.database or "")
@@ -94,6 +106,22 @@ def _checked_url(settings: Settings) -> sa.URL:
     return url
 
 
+def _check_server(engine: sa.Engine) -> None:
+    try:
+        engine.connect().close()
+    except sa.exc.OperationalError as error:
+        raise DatabaseAway(
+            f"the queue's database does not answer: {str(error.orig).splitlines()[0]}",
+            remedy="See that it runs, and that DMAPSVC_DATABASE_URL is right",
+        ) from None
+    version = engine.dialect.server_version_info or ()
+    if version < _OLDEST:
+        raise BadInput(
+            f"the queue's database is Postgres {version[0]}",
+            f"wanted {_OLDEST[0]} or newer, which ends the sessions of workers that are cut off",
+        )
+
+
 def _check_local(path: Path) -> None:
     """Raise BadInput if `path` lies on a network file system, where SQLite's locks do not hold."""
     system = _file_system(path.absolute())
@@ -115,6 +143,11 @@ def _make_tables(engine: sa.Engine, url: sa.URL) -> None:
     DBOS.migrate(url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False))
     with writing(engine) as connection:
         upgrade(connection)
+
+
+def _configure_postgres(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:
+    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = '{_FORGOTTEN}'")
+    connection.commit()
 
 
 def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:

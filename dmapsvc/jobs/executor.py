@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import error as engine_error
 
-from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Superseded, TooLarge, WorkerDied
+from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Stalled, Superseded, TooLarge
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
@@ -26,6 +26,7 @@ from dmapsvc.jobs.record import Request
 from dmapsvc.jobs.recovery import release_claims, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
 from dmapsvc.jobs.table import Row
+from dmapsvc.jobs.watchdog import LockGuard, Watchdog
 from dmapsvc.room import Room
 from dmapsvc.settings import Settings
 from dmapsvc.telemetry.context import about
@@ -52,7 +53,8 @@ class Executor:
         self._memory = memory
         self._room = Room(settings.memory_budget_bytes)
         self._stopping = threading.Event()
-        self._lost: DeviceLost | None = None
+        self._lost: DeviceLost | Stalled | None = None
+        self._watchdog = Watchdog(settings.stall_seconds, self._stalled)
         self._engine = open_database(settings)
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
@@ -62,12 +64,16 @@ class Executor:
     def serve(self, stop: threading.Event) -> None:
         """Run until `stop` is set; what runs then goes back to the queue.
 
-        Raises WorkerDied if this worker's lock is lost, and DeviceLost if its device is, with the runs
-        back in the queue. The process must end with `os._exit` afterwards: threads of the engine are left
-        waiting.
+        Raises DeviceLost if the device is, and Stalled if a run stands still, with the runs back in the
+        queue. The process must end with `os._exit` afterwards: threads of the engine are left waiting. It is
+        ended here, at once, if this worker's lock is lost.
         """
-        lock = take_lock(self._ledger.executor, self._engine, self._settings.locks)
+        lease = self._settings.lease_seconds
+        lock = take_lock(self._ledger.executor, self._engine, self._settings.locks, lease=lease)
         assert lock is not None, "an executor's id is its own"
+        guard = LockGuard(lock)
+        guard.start()
+        self._watchdog.start()
         self._register_queue()
         engine = self._launch()
         Feeder(self._engine, self._client, self._stopping).start()
@@ -75,9 +81,8 @@ class Executor:
             self._sweep()
             if stop.wait(_SWEEP):
                 break
-            if not lock.holds():
-                raise WorkerDied("the database has lost this worker's lock", remedy="It is started again")
         self._hand_back(engine)
+        guard.stop()
         lock.release()
         if self._lost is not None:
             raise self._lost
@@ -181,7 +186,8 @@ class Executor:
         try:
             if not run.path.is_file():
                 raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
-            outcome = self._work(run)
+            with self._watchdog.watching(run):
+                outcome = self._work(run)
         except HandedBack:
             _log.info("handed back %s", what)
             raise
@@ -207,7 +213,15 @@ class Executor:
             _log.info("done %s in %.2f s", what, time.monotonic() - start)
         return None
 
-    def _lose(self, run: Run, error: DeviceLost) -> None:
+    def _stalled(self, run: Run) -> None:
+        error = Stalled(
+            f"{run.request.filename}: no progress for {self._settings.stall_seconds:.4g} s",
+            remedy="Try again, or give jobs more time with DMAPSVC_STALL_SECONDS",
+        )
+        _log.error("%s", error)
+        self._lose(run, error)
+
+    def _lose(self, run: Run, error: DeviceLost | Stalled) -> None:
         """Count the loss against the run, and stop: nothing more can run on the device in this process."""
         self._stopping.set()
         self._ledger.lost(run.name, error.problem, self._settings.attempts)

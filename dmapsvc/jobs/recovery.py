@@ -27,7 +27,7 @@ def take_over_dead(ledger: Ledger, engine: sa.Engine, settings: Settings) -> Non
     claimed = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
     claimants = {claim.executor_id for claim in claimed if claim.executor_id}
     for executor in (claimants | ledger.executors()) - {ledger.executor}:
-        lock = take_lock(executor, engine, settings.locks)
+        lock = take_lock(executor, engine, settings.locks, lease=settings.lease_seconds)
         if lock is None:
             continue
         for row in ledger.bury(executor, settings.attempts):

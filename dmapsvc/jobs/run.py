@@ -39,7 +39,9 @@ class Run:
         self._ledger = ledger
         self._stopping = stopping
         self._stage: str | None = None
+        self._fraction = 0.0
         self._told = 0.0
+        self.moved = time.monotonic()  # when progress was last told; the watchdog's to read
 
     def wanted(self) -> bool:
         """Whether it may publish: not cancelled or forgotten, and no newer one of its case was accepted."""
@@ -52,13 +54,18 @@ class Run:
         """
         if self._stopping.is_set():
             raise HandedBack
-        now = time.monotonic()
+        now = self.moved = time.monotonic()
         if stage == self._stage and now - self._told < _TICK:
             return
-        self._stage, self._told = stage, now
+        self._stage, self._fraction, self._told = stage, fraction, now
         try:
             goes_on = self._ledger.tell(self.name, stage, 100 * min(max(fraction, 0.0), 1.0))
         except HICCUPS:
             return  # the database is busy; progress can wait for the next call
         if not goes_on:
             raise Superseded(f"{self.request.filename}: this run was told to stop")
+
+    def heed(self) -> None:
+        """As `progress`, with nothing new to tell, by one who waits for its turn."""
+        if self._stage is not None:
+            self.progress(self._stage, self._fraction)

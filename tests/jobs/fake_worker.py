@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dmapsvc.errors import BadLabels, DeviceLost, NotFound, Superseded
+from dmapsvc.errors import BadLabels, DeviceLost, NotFound, Stalled, Superseded
 from dmapsvc.jobs.executor import Executor
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.settings import Settings
@@ -39,6 +39,7 @@ class Fake:
             "deleted": self._deleted,
             "lost": self._lost,
             "lost-once": self._lost_once,
+            "stalled": self._stalled,
         }
 
     def __call__(self, run: Run) -> Outcome:
@@ -90,6 +91,10 @@ class Fake:
         if len((self._seen / f"{run.request.case}.begun").read_text().splitlines()) == 1:
             self._lost(run)
 
+    def _stalled(self, run: Run) -> None:
+        run.progress("map", 0.3)
+        threading.Event().wait()
+
     def _deleted(self, run: Run) -> None:
         raise NotFound("dataset 'knees'", "it was deleted")
 
@@ -108,7 +113,7 @@ def main() -> None:
     (seen / "ready").touch()
     try:
         executor.serve(stop)
-    except DeviceLost:
+    except (DeviceLost, Stalled):
         os._exit(3)
     os._exit(0)
 

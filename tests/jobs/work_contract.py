@@ -356,6 +356,27 @@ class DeathContract:
         assert now.attempts == 1 + settings.attempts  # the first loss was not while it was alone
         assert jobs.retry(lost.id).state is State.QUEUED
 
+    def test_a_job_that_stalls_ends_its_worker_and_then_fails_while_its_neighbour_is_done(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        impatient = settings.model_copy(update={"stall_seconds": 3.0, "attempts": 1})
+        with worker(impatient) as running:
+            neighbour, _ = jobs.submit(request(settings, "neighbour", behaviour="held"))
+            stalled, _ = jobs.submit(request(settings, "stalled", behaviour="stalled"))
+            assert running.process.wait(PATIENCE) == 3
+            assert {jobs.get(job.id).state for job in (neighbour, stalled)} == {State.QUEUED}
+            release(settings, "neighbour")
+            running.restart_whenever_dead(lambda: not jobs.get(stalled.id).state.live)
+            running.restart_whenever_dead(lambda: not jobs.get(neighbour.id).state.live)
+        assert jobs.get(neighbour.id).state is State.DONE
+        now = jobs.get(stalled.id)
+        assert (now.state, now.attempts) == (State.FAILED, 2)  # the first time it was not alone
+        assert now.problem is not None
+        assert now.problem.type == "/problems/stalled"
+        assert "no progress for 3 s" in now.problem.detail
+        assert lines(settings, "stalled.begun")[1:] == ["stalled"]
+        assert jobs.retry(stalled.id).state is State.QUEUED
+
     def test_a_job_cancelled_while_its_worker_was_dead_stays_cancelled(
         self, jobs: Jobs, settings: Settings
     ) -> None:

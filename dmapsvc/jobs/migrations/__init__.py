@@ -2,3 +2,7 @@
 
 The engine's tables have migrations of their own, which the engine runs.
 """
+
+import logging
+
+logging.getLogger("alembic").setLevel(logging.WARNING)  # before it is imported, which it tells at length

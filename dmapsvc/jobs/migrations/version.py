@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -15,8 +14,6 @@ from dmapsvc.errors import BadInput
 VERSION_TABLE = "dmapsvc_version"
 
 _UNVERSIONED = "0001"  # what a database is at that was made before there were revisions
-
-logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def upgrade(connection: sa.Connection) -> None:
