@@ -34,11 +34,12 @@ def list_jobs(
     dataset: Annotated[str | None, Query(description="Only those of this dataset.")] = None,
     case: Annotated[str | None, Query(description="Only those of this case.")] = None,
     state: Annotated[State | None, Query(description="Only those in this state.")] = None,
+    batch: Annotated[str | None, Query(description="Only those of this batch.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> JobList:
     """The latest run of each job, newest first."""
-    page = jobs.list(dataset=dataset, case=case, state=state, limit=limit, cursor=cursor)
+    page = jobs.list(dataset=dataset, case=case, state=state, batch=batch, limit=limit, cursor=cursor)
     return JobList(jobs=list(page.jobs), next=page.next)
 
 

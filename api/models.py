@@ -5,11 +5,13 @@ They are what `/docs` tells a caller, so each field says what it holds. Arrays' 
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from dmapsvc.jobs import Job
+from dmapsvc.jobs.batch import Batch
 from dmapsvc.region import Region
 from dmapsvc.spec import LARGEST_LABEL
 
@@ -124,6 +126,105 @@ class JobList(BaseModel):
     """A page of jobs, each at its latest run, newest first."""
 
     jobs: list[Job]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class BatchWanted(BaseModel):
+    """A folder of this server to make jobs of."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"labels": "/data/labelsTr", "images": "/data/imagesTr", "spec": {"labels": [5, 6, 7]}}
+            ]
+        },
+    )
+
+    labels: str = Field(min_length=1, description="Folder of the masks, with all below it; a whole path.")
+    images: str | None = Field(
+        None, min_length=1, description="Folder of the images; paired by name, nnU-Net's or BIDS' too."
+    )
+    pattern: str | None = Field(
+        None, min_length=1, max_length=256, description="Which files are masks, as in `*_dseg.nii.gz`."
+    )
+    spec: Spec | None = Field(
+        None, description="Of a dataset that is not there yet; else it must be its own."
+    )
+    spacing: Triple | None = Field(None, description="mm (z, y, x) of files that have none, as NumPy's.")
+    replace: bool = Field(False, description="Supersede other masks of the same cases.")
+
+    def spec_texts(self) -> tuple[str | None, str | None]:
+        """Labels and units as an upload's address has them; None for what was left out."""
+        if self.spec is None:
+            return None, None
+        given = self.spec.model_fields_set
+        labels = "all" if self.spec.labels is None else ",".join(map(str, self.spec.labels)) or ","
+        return labels if "labels" in given else None, self.spec.units if "units" in given else None
+
+
+class JobCounts(BaseModel):
+    """How many jobs are in each state."""
+
+    queued: int
+    running: int
+    done: int
+    failed: int
+    cancelled: int
+
+
+class BatchBody(BaseModel):
+    """A batch: a folder that became jobs."""
+
+    id: str
+    dataset: str
+    labels: str = Field(description="Folder of the masks.")
+    images: str | None = Field(description="Folder of the images.")
+    pattern: str | None
+    spec: Spec
+    spacing: Triple | None
+    replace: bool
+    created: datetime
+    submitted: bool = Field(
+        description="Whether all files were taken; false while it goes on, or was cut short: submit it again."
+    )
+    cases: int = Field(description="How many masks were found.")
+    files: int = Field(description="How many masks and images were found.")
+    published: int = Field(description="Files passed over, since their cases are published from them.")
+    under_way: int = Field(description="Files passed over, since another batch or upload has them queued.")
+    jobs: JobCounts = Field(description="The jobs made for the others; those run again later are not here.")
+    fraction: float = Field(description="The part of these jobs that has ended, 0 to 1.")
+    seconds_left: float | None = Field(description="At the pace of the last two minutes; null if unknown.")
+
+    @classmethod
+    def of(cls, batch: Batch) -> BatchBody:
+        """What is told of `batch`."""
+        asked = batch.asked
+        return cls(
+            id=batch.id,
+            dataset=asked.dataset,
+            labels=asked.labels,
+            images=asked.images,
+            pattern=asked.pattern,
+            spec=Spec.model_validate(asked.spec.to_json()),
+            spacing=asked.spacing,
+            replace=asked.replace,
+            created=batch.created,
+            submitted=batch.submitted,
+            cases=batch.cases,
+            files=batch.files,
+            published=batch.published,
+            under_way=batch.under_way,
+            jobs=JobCounts.model_validate({state.value: count for state, count in batch.jobs.items()}),
+            fraction=batch.fraction,
+            seconds_left=batch.seconds_left,
+        )
+
+
+class BatchList(BaseModel):
+    """A page of batches, newest first."""
+
+    batches: list[BatchBody]
     next: str | None = Field(description="Cursor of the next page; null on the last.")
 
 

@@ -103,7 +103,10 @@ class Settings(BaseSettings):
     )
     max_body: int = Field(8 * 2**30, gt=0, description="Largest upload, in bytes.")
     max_voxels: int = Field(2**32, gt=0, description="Most voxels of a volume.")
-    max_queue: int = Field(100_000, gt=0, description="Jobs that may wait; one more is answered 503.")
+    max_queue: int = Field(100_000, gt=0, description="Uploads that may wait; one more is answered 503.")
+    max_batch: int = Field(
+        200_000, gt=0, description="Files of batches that may wait; a batch that would be above is refused."
+    )
     roots: str = Field(
         "",
         description="Folders below which a batch may name one, with `:` between them; none if unset.",

@@ -6,29 +6,53 @@ import math
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from dmapsvc.errors import Conflict, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
+from dmapsvc.jobs.source import check_source
 from dmapsvc.maps import choose_backend, quantised_map
 from dmapsvc.maps.backends import load_backend
-from dmapsvc.pipeline import memory_needed, run_case, run_image
+from dmapsvc.pipeline import (
+    check_voxels,
+    file_sha256,
+    has_image,
+    is_mapped,
+    memory_needed,
+    published_case,
+    run_case,
+    run_image,
+)
+from dmapsvc.roots import Roots
 from dmapsvc.settings import Settings
 from dmapsvc.store import WritableDataset, open_store
+from dmapsvc.volumes import read_header
+
+_THERE = "It was published from this very file already."
 
 _LOOK = 0.5  # seconds between looks, while waiting for the device, at whether to go on waiting
 
 
-def memory_of(request: Request, backend: str) -> int:
-    """Bytes of memory that running `request` takes, with a backend of `maps`."""
-    return memory_needed(
-        "image" if request.kind is Kind.IMAGE else "labels",
-        voxels=math.prod(request.shape),
-        bytes=request.bytes,
-        backend=backend,
-    )
+def memory_of(request: Request, backend: str, settings: Settings) -> int:
+    """Bytes of memory that running `request` takes, with a backend of `maps`.
+
+    Of a batch's file the header is read for it. Raises BadFile if that shows a fault, or the file is not the
+    one that was submitted, or not below a root of `settings`; TooLarge for more voxels than they allow.
+    """
+    content: Literal["labels", "image"] = "image" if request.kind is Kind.IMAGE else "labels"
+    shape, size = request.shape, request.bytes
+    if shape is None or size is None:
+        check_source(request, Roots(settings.root_folders))
+        path = Path(request.source or "")
+        header = read_header(path, name=request.filename, kind=content, spacing=request.spacing)
+        check_voxels(header, most=settings.max_voxels, name=request.filename)
+        shape, size = header.shape, header.bytes
+    return memory_needed(content, voxels=math.prod(shape), bytes=size, backend=backend)
 
 
 class Cases:
@@ -41,6 +65,7 @@ class Cases:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._store = open_store(settings.store_location, settings.staging)
+        self._roots = Roots(settings.root_folders)
         self.backend = choose_backend(settings.backend)
         self._device = threading.Semaphore(load_backend(self.backend).side_by_side)
         for dtype in (np.uint8, np.uint16):  # kernels are compiled for each
@@ -72,23 +97,25 @@ class Cases:
         return dataset
 
     def _mask(self, run: Run, dataset: WritableDataset) -> Outcome:
-        request = run.request
+        request, sha256 = run.request, _sha256(run)
+        if self._is_there(request, dataset, sha256):
+            return Outcome(notes=(_THERE,), seconds={}, sha256=sha256)
         outcome = run_case(
             run.path,
             dataset,
             request.case,
             filename=request.filename,
-            sha256=request.sha256,
+            sha256=sha256,
             spacing=request.spacing,
             backend=self._settings.backend,
             threads=self._settings.threads,
             revision=run.revision,
             replace=request.replace,
-            wanted=run.wanted,
+            wanted=partial(self._wanted, run),
             device_lock=self._device_for(run),
             progress=run.progress,
         )
-        return Outcome(notes=outcome.notes, seconds=outcome.seconds, backend=outcome.backend)
+        return Outcome(notes=outcome.notes, seconds=outcome.seconds, backend=outcome.backend, sha256=sha256)
 
     @contextmanager
     def _device_for(self, run: Run) -> Iterator[None]:
@@ -101,15 +128,50 @@ class Cases:
             self._device.release()
 
     def _image(self, run: Run, dataset: WritableDataset) -> Outcome:
-        request = run.request
+        request, sha256 = run.request, _sha256(run)
+        if self._is_there(request, dataset, sha256):
+            return Outcome(notes=(_THERE,), seconds={}, sha256=sha256)
         outcome = run_image(
             run.path,
             dataset,
             request.case,
             filename=request.filename,
-            sha256=request.sha256,
+            sha256=sha256,
             spacing=request.spacing,
-            wanted=run.wanted,
+            wanted=partial(self._wanted, run),
             progress=run.progress,
         )
-        return Outcome(notes=outcome.notes, seconds=outcome.seconds)
+        return Outcome(notes=outcome.notes, seconds=outcome.seconds, sha256=sha256)
+
+    def _is_there(self, request: Request, dataset: WritableDataset, sha256: str) -> bool:
+        """Whether a batch's file is published already; of an upload that was asked when it was accepted.
+
+        Raises Conflict if another mask is published that is not to be replaced.
+        """
+        if request.source is None:
+            return False
+        published = published_case(dataset, request.case, replace=request.replace)
+        if request.kind is Kind.IMAGE:
+            return has_image(dataset, request.case, published, sha256=sha256)
+        return is_mapped(
+            dataset,
+            request.case,
+            published,
+            sha256=sha256,
+            spacing=request.spacing,
+            name=request.filename,
+            replace=request.replace,
+        )
+
+    def _wanted(self, run: Run) -> bool:
+        """Whether the run may go on and publish; raises BadFile if a batch's file has changed meanwhile."""
+        check_source(run.request, self._roots)
+        return run.wanted()
+
+
+def _sha256(run: Run) -> str:
+    """The hash of the run's file; that of a batch was not read before."""
+    if run.request.source is None:
+        return run.request.sha256
+    run.progress("read", 0.0)
+    return file_sha256(run.path, run.request.filename)

@@ -84,7 +84,8 @@ def _prepare(settings: Settings) -> Executor:
     metrics = Metrics(cases.backend)
     metrics.serve(settings)
     work = metrics.measured(cases.run)
-    executor = Executor(settings, work, memory=partial(memory_of, backend=cases.backend))
+    memory = partial(memory_of, backend=cases.backend, settings=settings)
+    executor = Executor(settings, work, memory=memory)
     _log.info("ready: backend %s, %d jobs side by side", cases.backend, settings.concurrency)
     return executor
 

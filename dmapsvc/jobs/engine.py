@@ -18,12 +18,13 @@ import sqlalchemy as sa
 from dbos import DBOSClient, EnqueueOptions
 from dbos import error as engine_error
 
-from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
+from dmapsvc.errors import Busy, Conflict, NotFound
 from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals_of, same_of, stop
+from dmapsvc.jobs.batches import Batches, parse_cursor
 from dmapsvc.jobs.census import Census, take_census
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
 from dmapsvc.jobs.record import Job, Kind, Page, Request, State
-from dmapsvc.jobs.table import LIVE, UPLOAD_PRIORITY, Row, job_of, positions, runs
+from dmapsvc.jobs.table import LIVE, UPLOAD_PRIORITY, Row, batches, job_of, positions, runs
 from dmapsvc.settings import Settings
 
 WORKFLOW = "dmapsvc-run"
@@ -43,6 +44,8 @@ class Jobs:
         self._client = DBOSClient(
             system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
         )
+
+        self.batches = Batches(self._engine, most=settings.max_batch, clear=self._clear)
 
     def __enter__(self) -> Jobs:
         return self
@@ -99,16 +102,18 @@ class Jobs:
         dataset: str | None = None,
         case: str | None = None,
         state: State | None = None,
+        batch: str | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
         """The jobs that fit, newest first; `cursor` is the `next` of the page before, else BadInput."""
         query = sa.select(runs).where(runs.c.latest)
-        for column, value in ((runs.c.dataset, dataset), (runs.c.case_name, case), (runs.c.state, state)):
+        given = {"dataset": dataset, "case_name": case, "state": state, "batch": batch}
+        for column, value in ((runs.c[name], value) for name, value in given.items()):
             if value is not None:
                 query = query.where(column == value)
         if cursor is not None:
-            query = query.where(runs.c.seq < _parse_cursor(cursor))
+            query = query.where(runs.c.seq < parse_cursor(cursor))
         with self._engine.connect() as connection:
             rows = connection.execute(query.order_by(runs.c.seq.desc()).limit(limit + 1)).all()
             page, more = rows[:limit], len(rows) > limit
@@ -162,7 +167,7 @@ class Jobs:
             row = _latest(connection, job)
             if row.state not in (State.FAILED, State.CANCELLED):
                 raise Conflict(f"job {job} is {row.state}", "only a failed or cancelled job is run again")
-            if row.spool is None or not (self._settings.spool / row.spool).is_file():
+            if not self._has_file(row):
                 raise Conflict(
                     f"job {job}: its upload is gone",
                     "it is kept after a cancel or a failure that trying again can mend, until a newer comes",
@@ -181,6 +186,8 @@ class Jobs:
             query = query.where(runs.c.case_name == case)
         with writing(self._engine) as connection:
             rows = connection.execute(query.returning(runs)).all()
+            if case is None:
+                connection.execute(sa.delete(batches).where(batches.c.dataset == dataset))
         self._clear(rows, [row.spool for row in rows if row.spool])
 
     def _accept(
@@ -204,7 +211,7 @@ class Jobs:
 
     def _enqueue(self, connection: sa.Connection, request: Request, revision: int, again: Row | None) -> Row:
         older = runs.c.job == request.id
-        connection.execute(sa.update(runs).where(older).values(latest=False))
+        connection.execute(sa.update(runs).where(older).values(latest=False, batch=None))
         n = connection.execute(sa.select(sa.func.max(runs.c.n)).where(older)).scalar() or 0
         values = {
             "run": f"{request.id}.{n + 1}",
@@ -225,8 +232,16 @@ class Jobs:
         row = connection.execute(sa.insert(runs).values(values).returning(runs)).one()
         return enqueue(self._client, connection, row, row.n)
 
+    def _has_file(self, row: Row) -> bool:
+        """Whether the run's upload is kept; of a file of a batch the worker finds out."""
+        if row.request.get("source") is not None:
+            return True
+        return row.spool is not None and (self._settings.spool / row.spool).is_file()
+
     def _check_room(self, connection: sa.Connection) -> None:
-        waiting = sa.select(sa.func.count()).where(runs.c.state == State.QUEUED)
+        """Raise Busy while too many uploads wait; batches, which let them pass, have a limit of their own."""
+        uploads = sa.and_(runs.c.state == State.QUEUED, runs.c.priority == UPLOAD_PRIORITY)
+        waiting = sa.select(sa.func.count()).where(uploads)
         if connection.execute(waiting).scalar_one() >= self._settings.max_queue:
             raise Busy(
                 f"{self._settings.max_queue} jobs are waiting",
@@ -278,9 +293,9 @@ def _rank(row: Row) -> int:
     return 1 + priority * 2**27 + seq % (2**27 - 1)
 
 
-def remove_uploads(spool: Path, names: Iterable[str]) -> None:
-    """Remove files from the spool; one that is gone already is fine."""
-    for name in names:
+def remove_uploads(spool: Path, names: Iterable[str | None]) -> None:
+    """Remove files from the spool; one that is gone already is fine, and so is None: no upload at all."""
+    for name in filter(None, names):
         (spool / name).unlink(missing_ok=True)
 
 
@@ -289,9 +304,3 @@ def _latest(connection: sa.Connection, job: str) -> Row:
     if row is None:
         raise NotFound(f"job {job}", "there is no such job", "List the jobs to see which there are")
     return row
-
-
-def _parse_cursor(cursor: str) -> int:
-    if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
-        raise BadInput(f"cursor {cursor[:60]!r}", "wanted the `next` of the page before")
-    return int(cursor)

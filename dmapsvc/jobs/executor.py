@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import error as engine_error
 
-from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Stalled, Superseded, TooLarge
+from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Stalled, Superseded
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
@@ -44,7 +44,8 @@ class Executor:
     """Does the runs of the queue with `work`, `settings.concurrency` of them side by side.
 
     `work` publishes what its Run asks for and returns an Outcome; it must call `progress` now and then, and
-    raise DmapsvcError for what it can name. `memory`: bytes that running a request takes.
+    raise DmapsvcError for what it can name. `memory`: bytes that running a request takes, or a DmapsvcError
+    where its file, which a batch has not opened, cannot be run.
     """
 
     def __init__(self, settings: Settings, work: Work, *, memory: Callable[[Request], int]) -> None:
@@ -149,10 +150,10 @@ class Executor:
 
     def _enter(self, run: Run, *, alone: bool) -> None:
         """Do the run as soon as there is room for it."""
-        size = self._memory(run.request)
         try:
+            size = self._memory(run.request)
             self._room.check(size, run.request.filename)
-        except TooLarge as error:
+        except DmapsvcError as error:
             if self._ledger.refused(run.name, error.problem, keep_upload=False):
                 remove_uploads(self._settings.spool, [run.request.spool])
             return
@@ -184,7 +185,7 @@ class Executor:
         what = f"{request.kind} {request.dataset}/{request.case} {run.name[:8]}.{run.name.rpartition('.')[2]}"
         _log.info("start %s", what)
         try:
-            if not run.path.is_file():
+            if request.source is None and not run.path.is_file():
                 raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
             with self._watchdog.watching(run):
                 outcome = self._work(run)
@@ -242,7 +243,13 @@ class Executor:
 
 
 def _json(outcome: Outcome) -> dict[str, object]:
-    return {"notes": list(outcome.notes), "seconds": outcome.seconds, "backend": outcome.backend}
+    hashed = {} if outcome.sha256 is None else {"sha256": outcome.sha256}
+    return {
+        "notes": list(outcome.notes),
+        "seconds": outcome.seconds,
+        "backend": outcome.backend,
+        **hashed,
+    }
 
 
 def _internal(filename: str) -> Problem:

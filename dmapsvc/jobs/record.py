@@ -40,9 +40,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """An upload that was accepted, and all that is needed to run it.
+    """A file that was accepted, and all that is needed to run it.
 
-    `sha256` is the upload's, `spool` its file name inside the spool folder, `filename` what messages call it.
+    Of an upload, `spool` is its file name inside the spool folder and `sha256` its hash. A file of a batch
+    was not opened: `source` is its path, without links, it is never removed, and `sha256` is its
+    `source_key`; what the header says is None. `filename` is what messages call either.
     `shape` is (z, y, x), `affine` maps (i, j, k, 1) to RAS+ mm, `spacing` (z, y, x) in mm was given by the
     caller (NumPy files have none of their own). `bytes` is what its voxels take in memory once they are
     read, all channels. `replace`: another mask of the case may make room. `request_id` and `traceparent`
@@ -53,13 +55,14 @@ class Request:
     dataset: str
     case: str
     sha256: str
-    spool: str
+    spool: str | None
+    source: str | None = None
     filename: str
     spec: MapSpec
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int] | None
     affine: tuple[tuple[float, ...], ...] | None
     spacing: Spacing | None
-    bytes: int
+    bytes: int | None
     replace: bool
     request_id: str | None = None
     traceparent: str | None = None
@@ -83,13 +86,13 @@ class Request:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Request:
         """The inverse of `to_json`."""
-        affine, spacing = data["affine"], data["spacing"]
+        affine, spacing, shape = data["affine"], data["spacing"], data["shape"]
         return cls(
             **{
                 **data,
                 "kind": Kind(data["kind"]),
                 "spec": MapSpec.from_json(data["spec"]),
-                "shape": tuple(data["shape"]),
+                "shape": None if shape is None else tuple(shape),
                 "affine": None if affine is None else tuple(tuple(row) for row in affine),
                 "spacing": None if spacing is None else tuple(spacing),
             }
@@ -102,7 +105,9 @@ class Job:
 
     `run` counts from 1; `percent` is of the whole run, 0 to 100; `position` in the queue is 1 for the next
     to start and None unless queued; times are UTC. `attempts`: how often this run was started. `problem` says
-    why it failed; `notes` are words about accepted oddities of the upload; `seconds` is by stage.
+    why it failed; `notes` are words about accepted oddities of the file; `seconds` is by stage. `batch` is
+    the id of the batch it belongs to. `sha256` is the file's; of a batch's file that was not read yet, a hash
+    of its path, size and time.
     """
 
     id: str
@@ -125,6 +130,7 @@ class Job:
     revision: int
     filename: str
     attempts: int
+    batch: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON: times in ISO 8601, states and kinds as their values."""
@@ -144,12 +150,13 @@ class Job:
 
         Raises KeyError, TypeError or ValueError for what is no job.
         """
-        known = {field.name: data[field.name] for field in dataclasses.fields(cls)}
+        known = {field.name: data[field.name] for field in dataclasses.fields(cls) if field.name != "batch"}
         times = {key: data[key] and datetime.fromisoformat(data[key]) for key in _TIMES}
         return cls(
             **{
                 **known,
                 **times,
+                "batch": data.get("batch"),
                 "kind": Kind(data["kind"]),
                 "state": State(data["state"]),
                 "problem": None if data["problem"] is None else Problem(**data["problem"]),

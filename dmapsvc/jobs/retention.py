@@ -15,7 +15,7 @@ from dbos import DBOSClient
 
 from dmapsvc.jobs.database import APPLICATION, SERIALIZER, writing
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
-from dmapsvc.jobs.table import LIVE, runs
+from dmapsvc.jobs.table import LIVE, batches, runs
 
 _MANY = 500  # rows in a transaction; chosen: nobody who submits meanwhile waits for long
 _ENDED = ["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"]  # the engine's words
@@ -50,14 +50,19 @@ class Retention:
             return connection.execute(count).scalar_one(), uploads
 
     def forget_runs(self, before: float) -> None:
-        """Drop the records of runs that ended `before`, and remove the uploads that they kept."""
+        """Drop the records of runs that ended `before` and of batches that have none left, and remove the
+        uploads that they kept.
+        """
         some = sa.select(runs.c.seq).where(_ended(before)).limit(_MANY)
         drop = sa.delete(runs).where(runs.c.seq.in_(some)).returning(runs.c.spool)
         dropped: Sequence[str | None] = [None]
         while dropped:
             with writing(self._engine) as connection:
                 dropped = connection.execute(drop).scalars().all()
-            remove_uploads(self._spool, [name for name in dropped if name])
+            remove_uploads(self._spool, dropped)
+        empty = sa.and_(batches.c.created < before, ~sa.exists().where(runs.c.batch == batches.c.batch))
+        with writing(self._engine) as connection:
+            connection.execute(sa.delete(batches).where(empty))
 
     def ended_workflows(self, before: float) -> list[str]:
         """The names of the engine's workflows that ended `before`."""

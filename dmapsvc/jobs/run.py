@@ -17,11 +17,14 @@ _TICK = 0.25  # seconds between writes of progress, which also ask whether to st
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a run that published tells: notes, seconds by stage, the distance backend if one was used."""
+    """What a run that published tells: notes, seconds by stage, the distance backend if one was used, and
+    the file's sha256 if it was not known before.
+    """
 
     notes: tuple[str, ...] = ()
     seconds: dict[str, float]
     backend: str | None = None
+    sha256: str | None = None
 
 
 class HandedBack(Exception):
@@ -29,12 +32,12 @@ class HandedBack(Exception):
 
 
 class Run:
-    """One run: `request`, the upload at `path`, and the case's `revision` that publishing must carry."""
+    """One run: `request`, its file at `path`, and the case's `revision` that publishing must carry."""
 
     def __init__(self, row: Row, spool: Path, ledger: Ledger, stopping: threading.Event) -> None:
         self.name: str = row.run
         self.request = Request.from_json(row.request)
-        self.path = spool / self.request.spool
+        self.path = spool / (self.request.spool or self.request.source or "")
         self.revision: int = row.revision
         self._ledger = ledger
         self._stopping = stopping

@@ -1,4 +1,4 @@
-"""The table of runs, the order in which they wait, and a row of it as a Job.
+"""The tables of runs and batches, the order in which they wait, and a row of it as a Job.
 
 A job's runs are rows; its state is the state of the latest. Nothing is decided here.
 """
@@ -15,6 +15,10 @@ from dmapsvc.errors import Problem
 from dmapsvc.jobs.record import Job, Kind, State
 
 metadata = sa.MetaData()
+
+_OF_A_BATCH: dict[str, Any] = {
+    f"{dialect}_where": sa.text("batch IS NOT NULL") for dialect in ("sqlite", "postgresql")
+}
 
 runs = sa.Table(
     "dmapsvc_runs",
@@ -39,7 +43,7 @@ runs = sa.Table(
     sa.Column("stage", sa.Text, nullable=True),
     sa.Column("percent", sa.Float, nullable=False, default=0.0),
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),  # 0 to 15, lower goes first
-    sa.Column("batch", sa.Text, nullable=True),  # it belongs to
+    sa.Column("batch", sa.Text, nullable=True),  # it belongs to, as the latest of its job
     sa.Column("created", sa.Float, nullable=False),  # these three: seconds since 1970, UTC
     sa.Column("started", sa.Float, nullable=True),
     sa.Column("ended", sa.Float, nullable=True),
@@ -47,9 +51,25 @@ runs = sa.Table(
     sa.Column("outcome", sa.JSON(none_as_null=True), nullable=True),  # notes, seconds, backend
     sa.Index("dmapsvc_runs_state", "state", "seq"),
     sa.Index("dmapsvc_runs_queue", "state", "priority", "seq"),
-    sa.Index("dmapsvc_runs_batch", "batch", "state"),
+    sa.Index("dmapsvc_runs_batch", "batch", "state", "ended", **_OF_A_BATCH),
+    sa.Index("dmapsvc_runs_batch_seq", "batch", "seq", **_OF_A_BATCH),
     sa.Index("dmapsvc_runs_job", "job", "n"),
     sa.Index("dmapsvc_runs_case", "dataset", "case_name", "seq"),
+)
+
+batches = sa.Table(
+    "dmapsvc_batches",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=True),  # order of acceptance
+    sa.Column("batch", sa.Text, nullable=False, unique=True),  # its id
+    sa.Column("dataset", sa.Text, nullable=False),
+    sa.Column("asked", sa.JSON, nullable=False),
+    sa.Column("cases", sa.Integer, nullable=False),  # that were found; and files, with their images
+    sa.Column("files", sa.Integer, nullable=False),
+    sa.Column("published", sa.Integer, nullable=False, server_default="0"),  # files passed over, for that
+    sa.Column("under_way", sa.Integer, nullable=False, server_default="0"),  # likewise
+    sa.Column("submitted", sa.Boolean, nullable=False, server_default=sa.false()),  # to its last file
+    sa.Column("created", sa.Float, nullable=False),  # seconds since 1970, UTC
 )
 
 UPLOAD_PRIORITY, BATCH_PRIORITY = 0, 10  # somebody waits for an upload; chosen, with room between and after
@@ -105,10 +125,11 @@ def job_of(row: Row, position: int | None) -> Job:
         notes=tuple(outcome.get("notes", ())),
         seconds=outcome.get("seconds", {}),
         backend=outcome.get("backend"),
-        sha256=row.request["sha256"],
+        sha256=outcome.get("sha256", row.request["sha256"]),
         revision=row.revision,
         filename=row.request["filename"],
         attempts=row.attempts,
+        batch=row.batch,
     )
 
 

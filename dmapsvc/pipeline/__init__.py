@@ -13,6 +13,7 @@ from dmapsvc.pipeline.case import (
     check_memory,
     check_units,
     check_voxels,
+    file_sha256,
     memory_needed,
     run_case,
     run_image,
@@ -20,6 +21,7 @@ from dmapsvc.pipeline.case import (
 from dmapsvc.pipeline.events import Event, Failure, Happening
 from dmapsvc.pipeline.folder import CaseFile, find_cases, image_names, shard_of, unused_images
 from dmapsvc.pipeline.precompute import precompute
+from dmapsvc.pipeline.present import has_image, is_mapped, published_case
 from dmapsvc.pipeline.summary import Summary
 
 __all__ = [
@@ -36,10 +38,14 @@ __all__ = [
     "check_memory",
     "check_units",
     "check_voxels",
+    "file_sha256",
     "find_cases",
+    "has_image",
     "image_names",
+    "is_mapped",
     "memory_needed",
     "precompute",
+    "published_case",
     "run_case",
     "run_image",
     "shard_of",

@@ -13,9 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from dmapsvc.errors import Conflict, Damaged, DeviceLost, DmapsvcError, Problem, Superseded, TooLarge
+from dmapsvc.errors import DeviceLost, DmapsvcError, Problem, Superseded, TooLarge
 from dmapsvc.pipeline.case import (
     CaseOutcome,
     check_memory,
@@ -28,9 +26,10 @@ from dmapsvc.pipeline.device import Device
 from dmapsvc.pipeline.events import Ending, Failure
 from dmapsvc.pipeline.folder import CaseFile
 from dmapsvc.pipeline.lanes import Watch
+from dmapsvc.pipeline.present import has_image, is_mapped, published_case
 from dmapsvc.room import Room
-from dmapsvc.spec import Spacing, map_id
-from dmapsvc.store import CaseRecord, WritableDataset
+from dmapsvc.spec import Spacing
+from dmapsvc.store import WritableDataset
 from dmapsvc.volumes import read_header
 from dmapsvc.volumes.volume import Kind
 
@@ -95,14 +94,18 @@ class Maker:
 
     def _mask(self, case: str, mask: Path, watch: Watch) -> _Made | None:
         """Publish the map of a mask; None if that is done already."""
-        published = self._published(case)
+        published = published_case(self._dataset, case, replace=self._replace)
         sha256 = file_sha256(mask)
-        if published is not None:
-            same = published.id == self._id(case, sha256) and self._has_spacing(published)
-            if same and not (self._replace and not self._dataset.is_sound(case)):
-                return None
-            if not same and not self._replace:
-                raise _other_mask(case, mask, published, sha256)
+        if is_mapped(
+            self._dataset,
+            case,
+            published,
+            sha256=sha256,
+            spacing=self._spacing,
+            name=str(mask),
+            replace=self._replace,
+        ):
+            return None
         revision = published.revision + 1 if published else 1
         with self._memory(mask, "labels", watch):
             notes = []
@@ -135,9 +138,9 @@ class Maker:
 
     def _image(self, case: str, image: Path, watch: Watch) -> _Made | None:
         """Publish an image beside its mask; None if that is done already."""
-        published = self._published(case)
+        published = published_case(self._dataset, case, replace=self._replace)
         sha256 = file_sha256(image)
-        if published and published.image and published.image.sha256 == sha256:
+        if published is not None and has_image(self._dataset, case, published, sha256=sha256):
             return None
         with self._memory(image, "image", watch):
             outcome = run_image(
@@ -161,30 +164,6 @@ class Maker:
             if not entered:
                 raise Superseded("this run was stopped")
             yield
-
-    def _has_spacing(self, published: CaseRecord) -> bool:
-        """Whether a given spacing is the published one; the hash of the file does not say."""
-        given, there = self._spacing, published.spacing
-        return given is None or there is None or bool(np.allclose(given, there))
-
-    def _published(self, case: str) -> CaseRecord | None:
-        try:
-            return self._dataset.record(case)
-        except Damaged:
-            if self._replace:
-                return None
-            raise
-
-    def _id(self, case: str, sha256: str) -> str:
-        return map_id(dataset=self._dataset.name, case=case, mask_sha256=sha256, spec=self._dataset.spec)
-
-
-def _other_mask(case: str, mask: Path, published: CaseRecord, sha256: str) -> Conflict:
-    return Conflict(
-        f"{mask}: case {case} is published from another mask (sha256 {published.mask_sha256})",
-        f"this one is {sha256}" if sha256 != published.mask_sha256 else "this one has another spacing",
-        "Replace it (--replace), or give this mask another name",
-    )
 
 
 def _problem(error: DmapsvcError | MemoryError, file: Path) -> Problem:

@@ -12,7 +12,10 @@ from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 
 pytest.register_assert_rewrite(
-    "tests.jobs.queue_contract", "tests.jobs.work_contract", "tests.jobs.migration_contract"
+    "tests.jobs.queue_contract",
+    "tests.jobs.batch_contract",
+    "tests.jobs.work_contract",
+    "tests.jobs.migration_contract",
 )
 
 

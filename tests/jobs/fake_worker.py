@@ -109,7 +109,7 @@ def main() -> None:
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     if (seen / "hiccups").exists():
         sa.event.listen(sa.Engine, "before_cursor_execute", _hiccups(seen / "hiccups"))
-    executor = Executor(settings, Fake(seen), memory=lambda request: request.bytes)
+    executor = Executor(settings, Fake(seen), memory=lambda request: request.bytes or 1000)
     (seen / "ready").touch()
     try:
         executor.serve(stop)

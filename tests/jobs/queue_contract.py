@@ -183,11 +183,8 @@ class QueueContract:
         upload, _ = jobs.submit(request(settings, "b"))
         assert (upload.position, jobs.get(asked.id).position) == (1, 2)
         with database.connect() as connection:
-            assert set(connection.execute(sa.select(runs.c.batch, runs.c.n))) == {
-                ("weekend", 1),
-                ("weekend", 2),
-                (None, 1),
-            }
+            found = connection.execute(sa.select(runs.c.case_name, runs.c.n, runs.c.batch)).all()
+        assert set(found) == {("a", 1, None), ("a", 2, "weekend"), ("b", 1, None)}  # counted once
 
     def test_a_live_mask_is_found_behind_any_number_of_images(self, jobs: Jobs, settings: Settings) -> None:
         mask, _ = jobs.submit(request(settings, "mask"))

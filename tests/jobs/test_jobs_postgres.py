@@ -13,6 +13,7 @@ from dmapsvc.jobs import State
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
+from tests.jobs.batch_contract import BatchContract
 from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.processes import eventually, lines, release, worker
 from tests.jobs.queue_contract import QueueContract
@@ -57,6 +58,10 @@ def new_database(server: sa.URL, name: str, *, like: str = "template1") -> str:
 
 
 class TestPostgresQueue(QueueContract):
+    pass
+
+
+class TestPostgresBatches(BatchContract):
     pass
 
 

@@ -15,6 +15,7 @@ from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
+from tests.jobs.batch_contract import BatchContract
 from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.queue_contract import QueueContract
 from tests.jobs.work_contract import DeathContract, WorkContract
@@ -31,6 +32,10 @@ def unmade(settings: Settings) -> Settings:
 
 
 class TestSqliteQueue(QueueContract):
+    pass
+
+
+class TestSqliteBatches(BatchContract):
     pass
 
 

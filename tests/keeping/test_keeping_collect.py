@@ -93,7 +93,7 @@ def test_what_lives_or_is_needed_stays(settings: Settings, jobs: Jobs) -> None:
     jobs.submit(waits)
     jobs.cancel(jobs.submit(cancelled)[0].id)
     for one in (waits, cancelled):
-        os.utime(settings.spool / one.spool, (time.time() - 2 * OLD,) * 2)
+        os.utime(settings.spool / (one.spool or ""), (time.time() - 2 * OLD,) * 2)
     (settings.spool / "fresh").write_bytes(b"a job takes it over this moment")
     staging.held("b").mkdir(parents=True)
     (staging.held("b") / "zarr.json").write_text("{}")

@@ -1,0 +1,134 @@
+"""From a folder of the server to a batch: what may be named, which files are which cases, and their requests.
+
+No file is opened: a file is known by its path, size and time until a worker reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from api.library import Library
+from api.models import BatchWanted
+from api.specs import chosen_spec
+from dmapsvc.errors import BadFile, Damaged
+from dmapsvc.jobs import Kind, Request
+from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.source import source_key
+from dmapsvc.pipeline import CaseFile, find_cases
+from dmapsvc.roots import Roots
+from dmapsvc.settings import Settings
+from dmapsvc.spec import MapSpec
+from dmapsvc.store import WritableDataset
+from dmapsvc.volumes.checks import check_spacing
+
+
+class BatchIntake:
+    """Makes batches of folders for the datasets of `library` and hands them to `jobs`."""
+
+    def __init__(self, settings: Settings, library: Library, jobs: Jobs) -> None:
+        self._settings, self._library, self._jobs = settings, library, jobs
+
+    def accept(self, name: str, wanted: BatchWanted) -> Batch:
+        """Queue the files of the folders that are `wanted` for the dataset `name`, which is made if needed.
+
+        Raises BadInput for folders that may not be named or hold nothing, BadName where two files are one
+        case, BadSpec, Conflict where the dataset has another spec, TooLarge, Busy.
+        """
+        roots = Roots(self._settings.root_folders)
+        labels = roots.folder(wanted.labels)
+        images = None if wanted.images is None else roots.folder(wanted.images)
+        spacing = None if wanted.spacing is None else check_spacing(wanted.spacing)
+        self._spec(name, wanted)
+        cases = find_cases(labels, images, pattern=wanted.pattern)
+        files = len(cases) + sum(case.image is not None for case in cases)
+        self._jobs.batches.check_room(files)
+        with self._library.changing(name):
+            spec = self._spec(name, wanted)
+            dataset = self._library.create(name, spec)
+        asked = BatchAsked(
+            dataset=name,
+            labels=wanted.labels,
+            images=wanted.images,
+            pattern=wanted.pattern,
+            spec=spec,
+            spacing=spacing,
+            replace=wanted.replace,
+        )
+        folder = _Folder(asked, labels, images, roots)
+        return self._jobs.batches.submit(
+            asked, map(folder.files_of, cases), (len(cases), files), _Published(dataset)
+        )
+
+    def _spec(self, name: str, wanted: BatchWanted) -> MapSpec:
+        dataset = self._library.find(name)
+        unused = dataset is not None and not dataset.cases() and not self._jobs.has_live(name, Kind.MASK)
+        labels, units = wanted.spec_texts()
+        return chosen_spec(dataset, labels, units, unused=unused)
+
+
+class _Folder:
+    """What the files of the folders `labels` and `images` are as requests."""
+
+    def __init__(self, asked: BatchAsked, labels: Path, images: Path | None, roots: Roots) -> None:
+        self._asked, self._roots = asked, roots
+        self._labels, self._images = labels, images or labels
+
+    def files_of(self, case: CaseFile) -> list[BatchFile]:
+        """The mask of a case, and its image if it has one."""
+        return list(self._files_of(case))
+
+    def _files_of(self, case: CaseFile) -> Iterator[BatchFile]:
+        yield self._file(Kind.MASK, case.case, case.mask, self._labels)
+        if case.image is not None:
+            yield self._file(Kind.IMAGE, case.case, case.image, self._images)
+
+    def _file(self, kind: Kind, case: str, file: Path, folder: Path) -> BatchFile:
+        filename = file.relative_to(folder).as_posix()
+        source = self._roots.real(file)
+        if source is None:
+            outside = BadFile(
+                f"{filename}: a link that leads out of the folders that this service may read",
+                remedy="Put the file itself there, or ask for its folder to be allowed",
+            )
+            request = self._request(kind, case, filename, str(file), "")
+            return BatchFile(request=request, problem=outside.problem)
+        try:
+            key = source_key(source, filename)
+        except BadFile as error:
+            return BatchFile(request=self._request(kind, case, filename, source, ""), problem=error.problem)
+        return BatchFile(request=self._request(kind, case, filename, source, key))
+
+    def _request(self, kind: Kind, case: str, filename: str, source: str, key: str) -> Request:
+        return Request(
+            kind=kind,
+            dataset=self._asked.dataset,
+            case=case,
+            sha256=key,
+            spool=None,
+            source=source,
+            filename=filename,
+            spec=self._asked.spec,
+            shape=None,
+            affine=None,
+            spacing=self._asked.spacing,
+            bytes=None,
+            replace=self._asked.replace and kind is Kind.MASK,
+        )
+
+
+class _Published:
+    """What is published in a dataset, as it was when this was made."""
+
+    def __init__(self, dataset: WritableDataset) -> None:
+        self.cases = frozenset(dataset.cases())
+        self._dataset = dataset
+
+    def revision(self, case: str) -> int:
+        """The revision of a published case; 0 for one that is damaged or gone."""
+        try:
+            record = self._dataset.record(case)
+        except Damaged:
+            return 0
+        return 0 if record is None else record.revision
