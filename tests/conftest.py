@@ -6,6 +6,13 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# no clock decides, as a busy machine is slow; and the same examples are tried each time
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("suite")
 
 # a shell's & has the one ignored, nohup the other, here and in children
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,7 +17,7 @@ _VOLUMES = arrays(np.int16, (6, 7, 8), elements=st.sampled_from([0, 0, 0, 1, 3])
 
 
 @given(volume=_VOLUMES, radius=st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_label_is_closed_by_a_ball_as_distances_say(volume: NDArray[np.int16], radius: int) -> None:
     mask = np.pad(volume == 3, 2 * radius)
     grown = ndimage.distance_transform_edt(~mask) <= radius if mask.any() else mask
@@ -26,7 +26,7 @@ def test_one_label_is_closed_by_a_ball_as_distances_say(volume: NDArray[np.int16
 
 
 @given(volume=_VOLUMES, radius=st.integers(1, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_one_label_is_closed_as_morphology_has_it(volume: NDArray[np.int16], radius: int) -> None:
     mask = np.pad(volume == 3, 2 * radius)
     z, y, x = np.ogrid[tuple([slice(-radius, radius + 1)] * 3)]
@@ -35,7 +35,7 @@ def test_one_label_is_closed_as_morphology_has_it(volume: NDArray[np.int16], rad
 
 
 @given(volume=_VOLUMES, radius=st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_closing_fills_background_and_nothing_else(volume: NDArray[np.int16], radius: int) -> None:
     closed = close(volume, radius)
     assert np.array_equal(closed[volume != 0], volume[volume != 0])

@@ -41,7 +41,7 @@ def test_the_columns_are_those_that_others_read(tmp_path: Path) -> None:
     name=st.text(st.characters(blacklist_categories=["Cs", "Cc"])),
     label=st.integers(1),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_is_written_is_read_again(
     tmp_path_factory: pytest.TempPathFactory, number: float, name: str, label: int
 ) -> None:

@@ -30,7 +30,7 @@ def test_numbered_files_are_refused_or_read(first: int, tmp_path: Path) -> None:
 
 
 @given(st.randoms(use_true_random=False), st.data())
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=250, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_damaged_files_are_refused_or_read(
     tmp_path_factory: pytest.TempPathFactory, random: Random, data: st.DataObject
 ) -> None:
@@ -40,7 +40,7 @@ def test_damaged_files_are_refused_or_read(
 
 
 @given(st.binary(max_size=600))
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=100, derandomize=True)
 def test_arbitrary_bytes_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "arbitrary"
     path.write_bytes(content)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -222,7 +222,6 @@ def test_where_distance_exceeds_the_regions_maximum_the_penalty_is_zero() -> Non
     corner=st.tuples(st.integers(-6, 8), st.integers(-6, 10), st.integers(-6, 12)),
 )
 @example(angle=0.0, zoom=1.0, flips=(False, True, False), plane=Plane(normal=1), corner=(-2, 10, 3))
-@settings(deadline=None)
 def test_padding_is_what_lies_outside_the_volume(
     angle: float, zoom: float, flips: tuple[bool, bool, bool], plane: Plane, corner: Box
 ) -> None:

@@ -51,7 +51,7 @@ class BackendContract:
             assert found.maxima[index] == values[member].max()
             assert found.sums[index] == pytest.approx(expected.distances[member].sum(), rel=1e-5)
 
-    @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
+    @settings(max_examples=120, suppress_health_check=[HealthCheck.differing_executors])
     @given(labels=label_volumes(), spacing=spacings)
     def test_distances_equal_scipy_on_whole_volumes(self, labels: NDArray[Any], spacing: Spacing) -> None:
         assume(labels.min() < labels.max())

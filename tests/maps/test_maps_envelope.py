@@ -26,7 +26,7 @@ def plainly(heights: NDArray[np.float32], weight: float) -> NDArray[np.float64]:
     return lowest
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     size=st.integers(1, 70),
     weight=st.floats(1e-6, 1e6),

@@ -42,7 +42,6 @@ def volumes(draw: st.DrawFn) -> NDArray[Any]:
 
 @settings(
     max_examples=1000,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 @given(labels=volumes(), spacing=spacings)

@@ -67,7 +67,7 @@ def test_voxel_maps_ignore_spacing() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=label_volumes(), spacing=spacings)
 def test_phi_equals_the_plain_way(backend: str, labels: NDArray[Any], spacing: Spacing) -> None:
     assume(labels.min() < labels.max())

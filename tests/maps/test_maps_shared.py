@@ -38,7 +38,7 @@ def card() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labels=label_volumes(), spacing=spacings)
 def test_the_reference_by_crops_is_the_reference(labels: NDArray[np.uint16], spacing: Spacing) -> None:
     assume(labels.min() < labels.max())

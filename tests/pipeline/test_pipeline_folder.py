@@ -144,7 +144,7 @@ PARTS = st.text(alphabet="abcXYZ019._- ", min_size=1, max_size=12).filter(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(folders=st.lists(PARTS, max_size=3), stem=PARTS, ending=st.sampled_from([".nii", ".nii.gz", ".NRRD"]))
 def test_any_path_gives_the_name_of_the_rule_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, folders: list[str], stem: str, ending: str

@@ -56,7 +56,7 @@ def random_values(shape: tuple[int, ...], dtype: str, seed: int, below: int = 20
     packing=packings,
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_box_of_an_image_is_what_zarr_reads_there(
     shape: Triple,
     channels: int,
@@ -89,7 +89,7 @@ def test_a_box_of_an_image_is_what_zarr_reads_there(
     kinds=st.integers(1, 60),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_label_and_phi_of_a_box_are_those_of_its_voxels(
     shape: Triple, chunks: Triple, box: Triple, corner: Triple, dtype: str, kinds: int, seed: int
 ) -> None:

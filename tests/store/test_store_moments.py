@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 KINDS = (np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(*[st.integers(1, 12)] * 3),
     channels=st.integers(1, 3),

@@ -72,7 +72,7 @@ def label_maps(draw: st.DrawFn) -> NDArray[Any]:
     return label
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(label=label_maps())
 def test_positions_are_different_voxels_of_their_labels(label: NDArray[Any]) -> None:
     record = record_of(label)
@@ -89,7 +89,7 @@ def test_positions_are_different_voxels_of_their_labels(label: NDArray[Any]) -> 
     np.testing.assert_array_equal(draw_positions(np.asfortranarray(label), record), rows)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_label_is_drawn_the_same_whatever_lies_beside_it(seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -47,7 +47,7 @@ def _classes(image: Tensor) -> np.ndarray:
     overlap=st.sampled_from([0.0, 0.3, 0.5, 0.75]),
     batch=st.integers(1, 3),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_every_voxel_gets_the_class_that_the_network_gives_it(
     shape: tuple[int, int, int], patch: tuple[int, int, int], overlap: float, batch: int
 ) -> None:
