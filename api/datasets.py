@@ -8,10 +8,10 @@ from fastapi import APIRouter, Body, Response
 
 from api.dependencies import DatasetName, JobsOf, LibraryOf
 from api.models import DatasetBody, DatasetList, DatasetWanted, Spec
-from api.problems import DiskFull, responses
+from api.problems import responses
 from api.smallbody import SmallBody
 from api.specs import spec_conflict
-from dmapsvc.errors import BadName, BadSpec, Conflict, NotFound, TooLarge
+from dmapsvc.errors import BadName, BadSpec, Conflict, DiskFull, NotFound, TooLarge
 from dmapsvc.jobs import Kind
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec

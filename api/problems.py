@@ -7,7 +7,6 @@ of those.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
 import sqlite3
 from collections.abc import Mapping
@@ -21,11 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
-from dmapsvc.errors import BadInput, DmapsvcError, Problem, printable
+from dmapsvc.errors import BadInput, DiskFull, DmapsvcError, Problem, printable
 from dmapsvc.telemetry.context import request_id
+from dmapsvc.whole import FULL
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER = 10  # seconds; chosen: a full queue of small jobs has moved on by then
+
+_POSTGRES_FULL = "53100"  # disk_full, in its list of error codes
 
 _log = logging.getLogger("api")
 
@@ -49,12 +51,6 @@ class NotReady(DmapsvcError):
     """The service cannot take work now."""
 
     status = 503
-
-
-class DiskFull(DmapsvcError):
-    """The disk of the service is full."""
-
-    status = 507
 
 
 def install(app: FastAPI) -> None:
@@ -137,17 +133,22 @@ async def _gone(_: Request, __: Exception) -> Response:
 
 async def _file_system(request: Request, error: Exception) -> Response:
     assert isinstance(error, OSError)
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno not in FULL:
         raise error
     return await _expected(request, _disk_full())
 
 
 async def _database(request: Request, error: Exception) -> Response:
     _log.warning("the database failed", exc_info=error)
-    cause = getattr(error, "orig", None)
-    if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+    if _is_full(getattr(error, "orig", None)):
         return await _expected(request, _disk_full())
     return await _expected(request, NotReady("the database does not answer", remedy="Try again later"))
+
+
+def _is_full(cause: object) -> bool:
+    """Whether what the database's driver raised says that there is no room: SQLite's, or Postgres's."""
+    sqlite_full = getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return sqlite_full or getattr(cause, "sqlstate", None) == _POSTGRES_FULL
 
 
 def _disk_full() -> DiskFull:

@@ -15,9 +15,19 @@ from api import spool
 from api.dependencies import CaseName, DatasetName, JobsOf, LibraryOf, SettingsOf
 from api.intake import Accepted, Asked, Intake
 from api.limits import BodyStopped
-from api.problems import DiskFull, responses
+from api.problems import responses
 from api.specs import parse_spacing
-from dmapsvc.errors import BadFile, BadName, BadSpec, Busy, Conflict, GridMismatch, TooLarge, printable
+from dmapsvc.errors import (
+    BadFile,
+    BadName,
+    BadSpec,
+    Busy,
+    Conflict,
+    DiskFull,
+    GridMismatch,
+    TooLarge,
+    printable,
+)
 from dmapsvc.jobs import Job, Kind
 
 router = APIRouter(prefix="/v1/datasets/{dataset}/cases/{case}", tags=["uploads"])

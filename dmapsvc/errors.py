@@ -15,6 +15,7 @@
     │   └── DatasetAway     404  a dataset that was there is not, or its disk is not
     ├── Busy                503  the queue is full
     ├── DatabaseAway        503  the queue's database does not answer
+    ├── DiskFull            507  no room to keep it; running the same job again can help
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
     │   ├── DeviceMissing   500  it is not there, or what drives it is not installed
@@ -160,6 +161,12 @@ class DatabaseAway(DmapsvcError):
     """The queue's database does not answer."""
 
     status = 503
+
+
+class DiskFull(DmapsvcError):
+    """The disk of the service is full."""
+
+    status = 507
 
 
 class Damaged(DmapsvcError):

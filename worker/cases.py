@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from dmapsvc.errors import Conflict, NotFound
+from dmapsvc.errors import Conflict, DiskFull, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.jobs.source import check_source
@@ -32,6 +32,7 @@ from dmapsvc.roots import Roots
 from dmapsvc.settings import Settings
 from dmapsvc.store import WritableDataset, open_store
 from dmapsvc.volumes import read_header
+from dmapsvc.whole import FULL
 
 _THERE = "It was published from this very file already."
 
@@ -77,12 +78,18 @@ class Cases:
         """Publish what `run` asks for.
 
         Raises what the pipeline raises, NotFound if the dataset was deleted, Conflict if it has another spec
-        by now.
+        by now, DiskFull.
         """
-        dataset = self._dataset(run.request)
-        if run.request.kind is Kind.IMAGE:
-            return self._image(run, dataset)
-        return self._mask(run, dataset)
+        try:
+            dataset = self._dataset(run.request)
+            return (self._image if run.request.kind is Kind.IMAGE else self._mask)(run, dataset)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise DiskFull(
+                f"{run.request.filename}: there was no room to publish it",
+                remedy="Make room in the service's data folder and run the job again",
+            ) from error
 
     def _dataset(self, request: Request) -> WritableDataset:
         name = request.dataset

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -100,12 +101,18 @@ def sqlite_fault(code: int) -> sa.exc.OperationalError:
     return sa.exc.OperationalError("SELECT secret", {}, cause)
 
 
+def postgres_fault(state: str) -> sa.exc.OperationalError:
+    return sa.exc.OperationalError("SELECT secret", {}, psycopg.errors.lookup(state)("secret"))
+
+
 FAULTS = {
     "a lost database": (sqlite_fault(sqlite3.SQLITE_BUSY), 503),
     "an exhausted pool": (sa.exc.TimeoutError("secret"), 503),
     "a full disk": (OSError(errno.ENOSPC, "secret", "/secret"), 507),
     "a full quota": (OSError(errno.EDQUOT, "secret"), 507),
     "a database on a full disk": (sqlite_fault(sqlite3.SQLITE_FULL), 507),
+    "a Postgres on a full disk": (postgres_fault("53100"), 507),
+    "a Postgres that shuts down": (postgres_fault("57P01"), 503),
     "any other fault of the file system": (OSError(errno.EIO, "secret"), 500),
     "a bug": (RuntimeError("secret"), 500),
 }
