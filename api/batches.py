@@ -10,9 +10,9 @@ from fastapi import APIRouter, Body, Depends, Path, Query, Response
 from api.batchintake import BatchIntake
 from api.dependencies import DatasetName, JobsOf, LibraryOf, SettingsOf
 from api.models import BatchBody, BatchList, BatchWanted, JobList
-from api.problems import DiskFull, responses
+from api.problems import responses
 from api.smallbody import SmallBody
-from dmapsvc.errors import BadInput, BadName, BadSpec, Busy, Conflict, NotFound, TooLarge, printable
+from dmapsvc.errors import BadInput, BadName, BadSpec, Busy, Conflict, DiskFull, NotFound, TooLarge, printable
 from dmapsvc.jobs import State
 
 router = APIRouter(tags=["batches"], route_class=SmallBody)
