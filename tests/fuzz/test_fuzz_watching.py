@@ -29,6 +29,7 @@ def test_a_death_is_noticed_and_reading_goes_on_behind_it() -> None:
 
 def test_a_hang_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "PATIENCE", 0.1)
+    monkeypatch.setattr(watching, "STARVED", 0.1)
     seen = watch_reading(5, inputs=1, command=reader("print(n, 'reads', flush=True); time.sleep(600)"))
     assert seen.faults == ["input 5: hangs"]
 

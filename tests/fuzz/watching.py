@@ -14,11 +14,14 @@ from pathlib import Path
 from statistics import median
 from typing import IO
 
+import psutil
+
 Command = Sequence[str]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 10.0  # seconds for one input
 START = 120.0  # seconds until the first input is read, on a machine that has other things to do
+STARVED = 50.0  # seconds more for a process that had no core: others keep the machine busy
 SAMPLE_EVERY = 50  # inputs
 READING = (sys.executable, "-m", "tests.fuzz.reading")
 
@@ -64,15 +67,17 @@ def _watch_one(watched: Watched, command: Command, number: int, end: float, last
     """Watch one process; the number of the first input that it has not come to."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    lines, began, patience = _Lines(process.stdout), time.monotonic(), START
+    lines, began, patience, used = _Lines(process.stdout), time.monotonic(), START, 0.0
     try:
         while time.monotonic() < end and number < last:
             said = lines.next(patience)
+            if said is None and not lines.ended and _processor_time(process) - used < patience / 2:
+                said = lines.next(STARVED)
             if said is None:
                 fate = "hangs" if process.poll() is None and not lines.ended else "ended its process"
                 watched.faults.append(f"input {number}: {fate}")
                 return number + 1
-            words, patience = said.split(maxsplit=2), PATIENCE
+            words, patience, used = said.split(maxsplit=2), PATIENCE, _processor_time(process)
             if words[1] == "reads":
                 number, began = int(words[0]), time.monotonic()
             else:
@@ -82,6 +87,14 @@ def _watch_one(watched: Watched, command: Command, number: int, end: float, last
         process.kill()
         process.wait()
     return number
+
+
+def _processor_time(process: subprocess.Popen[str]) -> float:
+    """Seconds of a core that a process has had; none once it is gone."""
+    try:
+        return sum(psutil.Process(process.pid).cpu_times()[:2])
+    except psutil.Error:
+        return 0.0
 
 
 def _count(watched: Watched, number: int, took: float, memory: int, verdict: str) -> None:
