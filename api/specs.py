@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dmapsvc.errors import BadSpec, Conflict
+from dmapsvc.errors import BadSpec, Conflict, printable
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import WritableDataset
 
@@ -26,7 +26,7 @@ def chosen_spec(
 def spec_conflict(dataset: WritableDataset, asked: MapSpec) -> Conflict:
     """That `dataset` has another spec than was `asked` for."""
     return Conflict(
-        f"dataset {dataset.name!r} has {dataset.spec}, asked was {asked}",
+        f"dataset {dataset.name!r} has {printable(str(dataset.spec))}, asked was {printable(str(asked))}",
         "a dataset has one spec",
         "Leave labels and units out, or use another dataset",
     )

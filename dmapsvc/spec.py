@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from dmapsvc.errors import BadName, BadSpec
+from dmapsvc.errors import BadName, BadSpec, printable
 
 MAP_VERSION = 1  # raised when the same mask and spec would give another Φ; part of every job's id
 LARGEST_LABEL = 2**32 - 1
@@ -50,7 +50,7 @@ class MapSpec:
 
     def __post_init__(self) -> None:
         if self.units not in get_args(Units):
-            raise BadSpec(f"units {self.units!r}", "wanted 'voxel' or 'mm'")
+            raise BadSpec(f"units {_shown(self.units)}", "wanted 'voxel' or 'mm'")
         if self.labels is not None:
             object.__setattr__(self, "labels", _whole_numbers(self.labels))
             _check_labels(self.labels)
@@ -149,7 +149,7 @@ def _whole_numbers(labels: Iterable[Any]) -> tuple[int, ...]:
     try:
         return tuple(_whole_number(label) for label in labels)
     except TypeError:  # what is given for the labels cannot be gone through
-        raise BadSpec(f"labels {labels!r}", _WANTED_LABELS, "Give a list, even of one") from None
+        raise BadSpec(f"labels {_shown(labels)}", _WANTED_LABELS, "Give a list, even of one") from None
 
 
 def _whole_number(label: Any) -> int:
@@ -160,7 +160,9 @@ def _whole_number(label: Any) -> int:
 
 
 def _no_label(label: object) -> BadSpec:
-    return BadSpec(f"label {label!r}", _WANTED_LABELS, "Name the mask's own values; 0 is always background")
+    return BadSpec(
+        f"label {_shown(label)}", _WANTED_LABELS, "Name the mask's own values; 0 is always background"
+    )
 
 
 def _check_labels(labels: Sequence[int]) -> None:
@@ -168,12 +170,13 @@ def _check_labels(labels: Sequence[int]) -> None:
         raise BadSpec(
             "an empty list of labels", _WANTED_LABELS, "Leave labels out to take every non-zero value"
         )
+    seen = set()
     for label in labels:
         if not 1 <= label <= LARGEST_LABEL:
             raise _no_label(label)
-    if len(set(labels)) < len(labels):
-        twice = next(label for label in labels if list(labels).count(label) > 1)
-        raise BadSpec(f"label {twice} is listed twice", _WANTED_LABELS)
+        if label in seen:
+            raise BadSpec(f"label {label} is listed twice", _WANTED_LABELS)
+        seen.add(label)
     if len(labels) > MOST_LABELS:
         raise BadSpec(f"{len(labels)} labels", f"at most {MOST_LABELS} can be mapped")
 
@@ -189,7 +192,11 @@ def _parse_label(text: str) -> int:
         with suppress(ValueError):  # too long for int()
             return int(text)
     value = "not whole" if _is_number(text) else "no number"
-    raise BadSpec(f"label {text!r} is {value}", "labels are whole numbers, like 5,6,7")
+    raise BadSpec(f"label {_shown(text)} is {value}", "labels are whole numbers, like 5,6,7")
+
+
+def _shown(value: object) -> str:
+    return printable(repr(value), 60)
 
 
 def _is_number(text: str) -> bool:

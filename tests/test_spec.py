@@ -48,6 +48,20 @@ def test_a_label_that_cannot_be_one_is_refused(text: str, said: str) -> None:
         MapSpec.parse(text)
 
 
+def test_a_repetition_among_very_many_labels_is_found_at_once() -> None:
+    with pytest.raises(BadSpec, match="label 300000 is listed twice"):
+        MapSpec(labels=[*range(1, 300_001), 300_000])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", ["9" * 5000, "x" * 5000, "\x1b[2J"])
+def test_what_cannot_be_asked_for_is_quoted_briefly(given: str) -> None:
+    for labels, units in ((given, "mm"), ("5", given)):
+        with pytest.raises(BadSpec) as caught:
+            MapSpec.parse(labels, units)
+        assert caught.value.detail.isprintable()
+        assert len(caught.value.detail) < 250
+
+
 def test_an_unknown_unit_is_refused() -> None:
     with pytest.raises(BadSpec, match="'voxel' or 'mm'"):
         MapSpec.parse("5", "inch")

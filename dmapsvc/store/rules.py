@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from dmapsvc.errors import Conflict, Superseded
+from dmapsvc.errors import Conflict, Superseded, printable
 from dmapsvc.spec import MapSpec
 from dmapsvc.store.record import CaseRecord
 
@@ -41,8 +41,8 @@ def check_spec(dataset: str, present: MapSpec, spec: MapSpec, *, used: bool) -> 
     """Raise Conflict if a dataset of spec `present` is `used`, so that it cannot be given `spec`."""
     if used and present != spec:
         raise Conflict(
-            f"dataset {dataset!r} has published cases with {present}",
-            f"asked was {spec}",
+            f"dataset {dataset!r} has published cases with {printable(str(present))}",
+            f"asked was {printable(str(spec))}",
             "Choose another dataset name, or delete this one",
         )
 
