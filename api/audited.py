@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs
 
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmapsvc.audit import AuditLog
@@ -41,15 +42,15 @@ class Audited:
             raise
 
     def _note(self, scope: Scope, status: int, location: bytes | None) -> None:
-        action = getattr(scope.get("route"), "name", None)
-        if action is None:
+        route = scope.get("route")
+        if not isinstance(route, Route) or scope["method"] not in (route.methods or ()):
             return
         state, client = scope.get("state", {}), scope.get("client")
         named = {name: value for name, value in scope["path_params"].items() if name in _NAMES}
         self._log.note(
             key=state.get("key"),
             client=client[0] if client else None,
-            action=action,
+            action=route.name,
             **named,
             made=location.decode("latin-1") if location else None,
             replace=True if _replaces(scope) else None,

@@ -5,14 +5,16 @@ Starlette's TrustedHostMiddleware does this too, but its refusal is no problem o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.problems import refusal
 from dmapsvc.errors import DmapsvcError, printable
+
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]*)?")
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 """The names of a service that listens on this machine alone."""
@@ -53,10 +55,8 @@ class Hosts:
 
 def _name(host: str) -> str:
     """The name in a `Host` header, without its port; empty for what is none."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(host)
+    return found["name"].strip("[]").lower() if found else ""
 
 
 def _fits(host: str, name: str) -> bool:

@@ -51,7 +51,7 @@ def check_vacant(path: Path) -> None:
     """Raise Conflict if anything but an empty folder lies at `path`."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise Conflict(
-            f"{path}: something else is there", "wanted a dataset or nothing", "Choose another path"
+            f"{path.name}: something else is there", "wanted a dataset or nothing", "Choose another name"
         )
 
 
