@@ -45,10 +45,10 @@ class Audited:
         route = scope.get("route")
         if not isinstance(route, Route) or scope["method"] not in (route.methods or ()):
             return
-        state, client = scope.get("state", {}), scope.get("client")
+        client = scope.get("client")
         named = {name: value for name, value in scope["path_params"].items() if name in _NAMES}
         self._log.note(
-            key=state.get("key"),
+            key=scope["state"].get("key"),
             client=client[0] if client else None,
             action=route.name,
             **named,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 
 from dmapsvc.telemetry.context import current
 
@@ -28,6 +29,14 @@ def start_logging(service: str, style: str) -> None:
     logging.getLogger("dbos").addHandler(logging.NullHandler())
     for chatty in ("httpx", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    hush_readers()
+
+
+def hush_readers() -> None:
+    """Let the libraries that read volumes warn of nothing: they quote the file, and so perhaps a patient."""
+    for library in ("pydicom", "nrrd", "nibabel"):
+        warnings.filterwarnings("ignore", module=library)
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 class _Text(logging.Formatter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bz2
 import errno
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ _CHUNK = 1 << 22
 _SURPLUS = 1 << 20  # padding and footers that writers leave behind the voxels (MGH keeps its history there)
 _MOST_SKIPPED = 1 << 26  # NIfTI extensions lie before the voxels
 _MACHINE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+_QUOTE = re.compile("[:'\"`<\\[]")  # what a library's message quotes of a file comes after one of these
 _MOST = 1 << 62  # bytes of voxels; a header that promises more is not even quoted: it may be a page of digits
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink (https://zlib.net/zlib_tech.html)
 
@@ -100,10 +102,19 @@ def _readers_errors(name: str) -> Iterator[None]:
 
 def damaged(name: str, error: Exception) -> BadFile:
     """The error for a file that its reader gave up on."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
     return BadFile(
-        f"{name}: cannot be read ({reason})", "the file seems to be damaged", "Export or copy it again"
+        f"{name}: cannot be read ({_reason(error)})",
+        "the file seems to be damaged",
+        "Export or copy it again",
     )
+
+
+def _reason(error: Exception) -> str:
+    """What a reader said, without what it quotes: that may be a patient's name."""
+    said = " ".join(str(error).split())
+    if not isinstance(error, (zlib.error, EOFError, OSError)):  # those see compressed bytes alone
+        said = _QUOTE.split(said)[0].rstrip()
+    return said[:200] or type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,13 +61,16 @@ def test_a_line_says_what_and_whose(tmp_path: Path) -> None:
     header = {"authorization": f"Bearer {key}"}
     with serving(create_app(Settings(data=tmp_path))) as client:
         query = {"replace": "1", "filename": "SMITH^JOHN.nii.gz"}
-        job = client.put(MASK, content=nifti(two_balls()), params=query, headers=header).headers["location"]
-        client.delete(job, headers=header)
+        named = [{**header, "x-request-id": f"{what}-7"} for what in ("upload", "cancel")]
+        answer = client.put(MASK, content=nifti(two_balls()), params=query, headers=named[0])
+        job = answer.headers["location"]
+        client.delete(job, headers=named[1])
         client.delete("/v1/datasets/d", headers=header)  # not with this key
         client.delete("/v1/datasets/d")
     upload, cancel = lines(tmp_path)
     assert upload["key"] == cancel["key"] == "anna"
     assert upload["client"] == "127.0.0.1"
+    assert (upload["request"], cancel["request"]) == ("upload-7", "cancel-7")
     assert (upload["dataset"], upload["case"], upload["made"], upload["replace"]) == ("d", "a", job, True)
     assert cancel["job"] == job.rpartition("/")[2]
     assert "SMITH" not in (tmp_path / "audit.jsonl").read_text()
