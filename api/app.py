@@ -15,6 +15,7 @@ from api.dependencies import check_query
 from api.document import REFUSALS, DocumentedApp
 from api.library import Library
 from api.observed import Observed
+from api.stopping import Interruptible
 from dmapsvc import __version__
 from dmapsvc.jobs.database import check_database
 from dmapsvc.jobs.engine import Jobs
@@ -38,7 +39,7 @@ class Service(DocumentedApp):
 
     def build_middleware_stack(self) -> ASGIApp:
         """What handles a request, from the outside in."""
-        return Observed(super().build_middleware_stack(), self.state.metrics)
+        return Observed(Interruptible(super().build_middleware_stack()), self.state.metrics)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -113,3 +114,21 @@ def test_small_answers_are_sent_at_once() -> None:
         accepted, _ = listener.accept()
         with accepted:
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_upload_that_a_stop_cuts_short_is_asked_for_again(tmp_path: Path) -> None:
+    with Service(tmp_path, ("api",)) as service:
+        host, _, port = service.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=60) as sender:
+            head = f"PUT /v1/datasets/d/cases/a/mask HTTP/1.1\r\nHost: {host}\r\nContent-Length: 9000\r\n\r\n"
+            sender.sendall(head.encode() + b"a part")
+            end = time.monotonic() + 60
+            while not list((tmp_path / "spool").iterdir()):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            assert service.stop("api") == 0
+            answer = sender.makefile("rb").read().decode().lower()
+        assert "503 service unavailable" in answer
+        assert "retry-after" in answer
+        assert not list((tmp_path / "spool").iterdir())
+        assert "Traceback" not in service.log("api")

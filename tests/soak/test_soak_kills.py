@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from tests.soak.killing import Trial, survive
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[PostgresServer]:
-    """A Postgres of our own, with its disk in order: the test restarts it."""
-    server = get_server(tmp_path / "postgres", cleanup_mode="delete")
-    yield server
-    server.cleanup()
+def server() -> Iterator[PostgresServer]:
+    """A Postgres of our own, in a folder that no other session of pytest closes to its user."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = get_server(Path(folder) / "postgres", cleanup_mode="delete")
+        yield server
+        server.cleanup()
 
 
 def test_what_was_accepted_survives_a_few_kills(tmp_path: Path) -> None:
