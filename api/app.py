@@ -10,7 +10,20 @@ from fastapi import Depends, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from starlette.types import ASGIApp
 
-from api import batches, cases, datasets, downloads, gate, health, jobs, metrics, problems, uploads, zarr
+from api import (
+    batches,
+    cases,
+    datasets,
+    downloads,
+    gate,
+    health,
+    jobs,
+    metrics,
+    problems,
+    uploads,
+    workers,
+    zarr,
+)
 from api.dependencies import check_query
 from api.document import REFUSALS, DocumentedApp
 from api.library import Library
@@ -70,7 +83,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = metrics.Metrics()
     problems.install(app)
     gate.install(app, chosen)
-    for resource in (datasets, cases, downloads, uploads, batches, jobs, zarr, metrics):
+    for resource in (datasets, cases, downloads, uploads, batches, jobs, workers, zarr, metrics):
         app.include_router(resource.router, responses=REFUSALS)
     app.include_router(health.router)
     return app

@@ -7,7 +7,8 @@ same from each of them. Seconds by stage are the workers', in `worker.metrics`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections import Counter as Counted
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
@@ -27,6 +28,7 @@ from starlette.responses import Response
 
 from api.dependencies import JobsOf
 from dmapsvc import __version__
+from dmapsvc.jobs import Worker
 from dmapsvc.jobs.engine import Jobs
 
 router = APIRouter(tags=["health"])
@@ -90,19 +92,25 @@ class QueueMetrics(Collector):
     def collect(self) -> Iterable[Metric]:
         """The metrics of now."""
         try:
-            census = self._jobs.census()
+            census, workers = self._jobs.census(), self._jobs.workers()
         except sa.exc.SQLAlchemyError as error:
             _log.warning("no metrics of the queue: %s", type(error).__name__)
             yield _gauge("dmapsvc_database_up", _UP, 0)
             return
         yield _gauge("dmapsvc_database_up", _UP, 1)
-        jobs = GaugeMetricFamily("dmapsvc_jobs", "Jobs by the state of their latest run.", labels=["state"])
-        for state, count in census.jobs.items():
-            jobs.add_metric([state], count)
-        yield jobs
-        yield _gauge(
-            "dmapsvc_queue_oldest_seconds", "For how long the oldest queued job waits.", census.oldest
+        yield _family(
+            "dmapsvc_jobs",
+            "Jobs by the state of their latest run.",
+            ("state",),
+            {(state,): count for state, count in census.jobs.items()},
         )
+        yield _family(
+            "dmapsvc_queue_oldest_seconds",
+            "For how long the oldest queued job of a priority waits; none if none does.",
+            ("priority",),
+            {(str(priority),): age for priority, age in census.oldest.items()},
+        )
+        yield from _worker_metrics([worker for worker in workers if not worker.away])
 
 
 _UP = "1 if the queue's database answers."
@@ -119,6 +127,41 @@ def metrics(request: Request, jobs: JobsOf) -> Response:
     own: Metrics = request.app.state.metrics
     text = generate_latest(own.registry) + generate_latest(QueueMetrics(jobs))
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+def _worker_metrics(workers: Sequence[Worker]) -> Iterable[Metric]:
+    """What the workers that live tell of themselves."""
+    here = [(worker, (worker.host, str(worker.pid), worker.device)) for worker in workers]
+    by_backend: dict[tuple[str, ...], float] = {
+        (name,): count for name, count in Counted(worker.backend for worker in workers).items()
+    }
+    yield _family("dmapsvc_workers", "Workers by distance backend.", ("backend",), by_backend)
+    labels = ("host", "pid", "device")
+    yield _family(
+        "dmapsvc_worker_slots",
+        "Jobs that a worker runs side by side at most.",
+        labels,
+        {place: worker.concurrency for worker, place in here},
+    )
+    yield _family(
+        "dmapsvc_device_memory_used_bytes",
+        "Memory taken on a worker's GPU; of a worker without, by its process.",
+        labels,
+        {place: worker.memory_used for worker, place in here if worker.memory_used is not None},
+    )
+    yield _family(
+        "dmapsvc_device_memory_bytes",
+        "Memory of a worker's GPU; of a worker without, what its process may use.",
+        labels,
+        {place: worker.memory_total for worker, place in here if worker.memory_total is not None},
+    )
+
+
+def _family(name: str, says: str, labels: Sequence[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, says, labels=labels)
+    for place, value in values.items():
+        family.add_metric(place, value)
+    return family
 
 
 def _gauge(name: str, says: str, value: float) -> Metric:

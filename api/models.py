@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from dmapsvc.jobs import Job
+from dmapsvc.jobs import Job, Worker
 from dmapsvc.jobs.batch import Batch
 from dmapsvc.region import Region
 from dmapsvc.spec import LARGEST_LABEL
@@ -226,6 +226,12 @@ class BatchList(BaseModel):
 
     batches: list[BatchBody]
     next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class WorkerList(BaseModel):
+    """The workers, the longest-serving first."""
+
+    workers: list[Worker]
 
 
 class Health(BaseModel):

@@ -168,7 +168,7 @@ class Settings(BaseSettings):
     @cached_property
     def memory_budget_bytes(self) -> int:
         """The memory budget that is in force, in bytes."""
-        return self.memory_budget if self.memory_budget is not None else int(0.6 * _memory_limit())
+        return self.memory_budget if self.memory_budget is not None else int(0.6 * memory_limit())
 
     @property
     def cache_folder(self) -> Path:
@@ -232,7 +232,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _memory_limit() -> int:
+def memory_limit() -> int:
     """Bytes this process may use: the machine's memory, or less where a control group says so."""
     texts = [path.read_text().strip() for path in _CGROUP_LIMITS if path.is_file()]
     return min([psutil.virtual_memory().total, *(int(text) for text in texts if text.isdigit())])

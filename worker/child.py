@@ -78,6 +78,7 @@ def _prepare(settings: Settings) -> Executor:
     # imports where it is installed, sees the GPU that was taken.
     from dmapsvc.jobs.executor import Executor
     from worker.cases import Cases, memory_of
+    from worker.device import describe
     from worker.metrics import Metrics
 
     cases = Cases(settings)
@@ -85,7 +86,7 @@ def _prepare(settings: Settings) -> Executor:
     metrics.serve(settings)
     work = metrics.measured(cases.run)
     memory = partial(memory_of, backend=cases.backend, settings=settings)
-    executor = Executor(settings, work, memory=memory)
+    executor = Executor(settings, work, memory=memory, device=partial(describe, cases.backend))
     _log.info("ready: backend %s, %d jobs side by side", cases.backend, settings.concurrency)
     return executor
 

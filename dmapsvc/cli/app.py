@@ -26,6 +26,7 @@ from dmapsvc.cli import (
     submit,
     train,
     view,
+    workers,
 )
 from dmapsvc.cli.grouped import GroupedCommand
 from dmapsvc.errors import DmapsvcError
@@ -94,6 +95,7 @@ def root(
 app.command("precompute")(precompute.command)
 app.command("submit")(submit.command)
 app.command("jobs")(jobs.command)
+app.command("workers")(workers.command)
 app.command("info")(info.command)
 app.command("fetch")(fetch.command)
 app.command("view")(view.command)

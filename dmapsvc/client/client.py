@@ -11,11 +11,11 @@ from typing import Any
 
 from dmapsvc.client.credentials import key_auth
 from dmapsvc.client.files import BLOCK, Progress, blocks, new_file, open_body
-from dmapsvc.client.parse import parse_job
+from dmapsvc.client.parse import parse_job, parse_worker
 from dmapsvc.client.parts import FilePart, part_of
 from dmapsvc.client.urls import case_path, dataset_path, job_path
 from dmapsvc.client.wire import Wire
-from dmapsvc.jobs import Job
+from dmapsvc.jobs import Job, Worker
 from dmapsvc.spec import MapSpec, Spacing
 
 LONGEST_WAIT = 30.0  # seconds of one long poll; below the minute after which proxies hang up
@@ -77,6 +77,10 @@ class Client:
     def delete(self, dataset: str, case: str | None = None) -> None:
         """Cancel the jobs and remove the arrays of a case, or of the whole dataset."""
         self._wire.send("DELETE", dataset_path(dataset) if case is None else case_path(dataset, case))
+
+    def workers(self) -> list[Worker]:
+        """Who runs the jobs, the longest-serving first."""
+        return [parse_worker(data) for data in self._wire.json("GET", "/v1/workers")["workers"]]
 
     # uploads
 

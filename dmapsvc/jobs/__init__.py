@@ -5,6 +5,6 @@ Importing this is light: only the records are here. `dmapsvc.jobs.engine` has `J
 is not known here: the worker hands it in.
 """
 
-from dmapsvc.jobs.record import Job, Kind, Page, Request, State
+from dmapsvc.jobs.record import Device, Job, Kind, Page, Request, State, Worker
 
-__all__ = ["Job", "Kind", "Page", "Request", "State"]
+__all__ = ["Device", "Job", "Kind", "Page", "Request", "State", "Worker"]

@@ -9,26 +9,29 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from dmapsvc.jobs.record import State
-from dmapsvc.jobs.table import runs
+from dmapsvc.jobs.table import EARLIER, runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Census:
-    """The jobs by the state of their latest run, and for how many seconds the oldest queued one waits."""
+    """The jobs by the state of their latest run, and for how many seconds the oldest queued one of each
+    priority waits.
+    """
 
     jobs: Mapping[State, int]
-    oldest: float
+    oldest: Mapping[int, float]
 
 
 def take_census(connection: sa.Connection) -> Census:
-    """The census of now; reads indices, and no row but the oldest queued one's."""
+    """The census of now; reads indices, and no rows but the oldest queued ones'."""
     every = _by_state(connection, sa.true())
-    again = _by_state(connection, ~runs.c.latest)  # few: only what was run again
-    first = sa.select(sa.func.min(runs.c.seq)).where(runs.c.state == State.QUEUED).scalar_subquery()
-    created = connection.execute(sa.select(runs.c.created).where(runs.c.seq == first)).scalar()
+    earlier = _by_state(connection, EARLIER)  # few
+    heads = sa.select(sa.func.min(runs.c.seq)).where(runs.c.state == State.QUEUED).group_by(runs.c.priority)
+    oldest = sa.select(runs.c.priority, runs.c.created).where(runs.c.seq.in_(heads.scalar_subquery()))
+    now = time.time()
     return Census(
-        jobs={state: every.get(state, 0) - again.get(state, 0) for state in State},
-        oldest=0.0 if created is None else max(0.0, time.time() - created),
+        jobs={state: every.get(state, 0) - earlier.get(state, 0) for state in State},
+        oldest={row.priority: max(0.0, now - row.created) for row in connection.execute(oldest)},
     )
 
 

@@ -23,8 +23,9 @@ from dmapsvc.jobs.acceptance import check_rivals, next_revision, release, rivals
 from dmapsvc.jobs.batches import Batches, parse_cursor
 from dmapsvc.jobs.census import Census, take_census
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, writing
-from dmapsvc.jobs.record import Job, Kind, Page, Request, State
+from dmapsvc.jobs.record import Job, Kind, Page, Request, State, Worker
 from dmapsvc.jobs.table import LIVE, UPLOAD_PRIORITY, Row, batches, job_of, positions, runs
+from dmapsvc.jobs.workers import list_workers
 from dmapsvc.settings import Settings
 
 WORKFLOW = "dmapsvc-run"
@@ -74,6 +75,11 @@ class Jobs:
         """How many jobs there are in each state, and for how long the oldest waits."""
         with self._engine.connect() as connection:
             return take_census(connection)
+
+    def workers(self) -> list[Worker]:
+        """Who runs the jobs, the longest-serving first."""
+        with self._engine.connect() as connection:
+            return list_workers(connection)
 
     def submit(self, request: Request, *, published_revision: int = 0) -> tuple[Job, bool]:
         """The job of `request`, and whether a run was made for it, which then owns the file in the spool.

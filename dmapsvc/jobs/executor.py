@@ -22,11 +22,12 @@ from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
 from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
-from dmapsvc.jobs.record import Request
+from dmapsvc.jobs.record import Device, Request
 from dmapsvc.jobs.recovery import release_claims, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
 from dmapsvc.jobs.table import Row
 from dmapsvc.jobs.watchdog import LockGuard, Watchdog
+from dmapsvc.jobs.workers import Heartbeat
 from dmapsvc.room import Room
 from dmapsvc.settings import Settings
 from dmapsvc.telemetry.context import about
@@ -45,10 +46,18 @@ class Executor:
 
     `work` publishes what its Run asks for and returns an Outcome; it must call `progress` now and then, and
     raise DmapsvcError for what it can name. `memory`: bytes that running a request takes, or a DmapsvcError
-    where its file, which a batch has not opened, cannot be run.
+    where its file, which a batch has not opened, cannot be run. `device`: what it computes on,
+    as it is now.
     """
 
-    def __init__(self, settings: Settings, work: Work, *, memory: Callable[[Request], int]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        work: Work,
+        *,
+        memory: Callable[[Request], int],
+        device: Callable[[], Device],
+    ) -> None:
         self._settings = settings
         self._work = work
         self._memory = memory
@@ -61,6 +70,9 @@ class Executor:
             system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
         )
         self._ledger = Ledger(self._engine, uuid.uuid4().hex)
+        self._heart = Heartbeat(
+            self._engine, self._ledger.executor, concurrency=settings.concurrency, device=device
+        )
 
     def serve(self, stop: threading.Event) -> None:
         """Run until `stop` is set; what runs then goes back to the queue.
@@ -90,6 +102,7 @@ class Executor:
 
     def _sweep(self) -> None:
         try:
+            self._heart.beat()
             take_over_dead(self._ledger, self._engine, self._settings)
         except HICCUPS as error:
             _log.warning("the queue's database does not answer: %s", error.args[0])
@@ -137,6 +150,7 @@ class Executor:
             self._do(row)
 
     def _do(self, row: Row) -> None:
+        """Do the run of `row`; what `_perform` says holds."""
         name = row.run
         try:
             self._enter(Run(row, self._settings.spool, self._ledger, self._stopping), alone=row.alone)
@@ -240,6 +254,7 @@ class Executor:
         self._room.wait_empty(_GRACE)
         self._ledger.hand_back()
         release_claims(self._ledger.executor)
+        self._heart.end()
 
 
 def _json(outcome: Outcome) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a job is asked for and what is known of it: frozen records and their JSON."""
+"""What a job is asked for, what is known of it and of who runs it: frozen records and their JSON."""
 
 from __future__ import annotations
 
@@ -171,6 +171,46 @@ class Page:
 
     jobs: tuple[Job, ...]
     next: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """What a worker computes on: the distance backend that a volume meets first, and the device's name.
+
+    `memory_used` and `memory_total` in bytes are of the GPU, or of a worker's process and what it may use;
+    None where the device does not tell.
+    """
+
+    backend: str
+    name: str
+    memory_used: int | None = None
+    memory_total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker; `away` if it has not told of itself for some seconds, `running` the jobs it has now."""
+
+    id: str
+    host: str
+    pid: int
+    version: str
+    backend: str
+    device: str
+    concurrency: int
+    running: int
+    memory_used: int | None
+    memory_total: int | None
+    started: datetime
+    seen: datetime
+    away: bool
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Worker:
+        """From the service's JSON; raises KeyError, TypeError or ValueError for what is no worker."""
+        known = {field.name: data[field.name] for field in dataclasses.fields(cls)}
+        times = {key: datetime.fromisoformat(data[key]) for key in ("started", "seen")}
+        return cls(**{**known, **times})
 
 
 _TIMES = ("created", "started", "ended")

@@ -14,6 +14,7 @@ from dbos import DBOS
 from dmapsvc.jobs.engine import remove_uploads
 from dmapsvc.jobs.ledger import Ledger
 from dmapsvc.jobs.locks import take_lock
+from dmapsvc.jobs.workers import remove_worker, silent_workers
 from dmapsvc.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ def take_over_dead(ledger: Ledger, engine: sa.Engine, settings: Settings) -> Non
     """
     claimed = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
     claimants = {claim.executor_id for claim in claimed if claim.executor_id}
-    for executor in (claimants | ledger.executors()) - {ledger.executor}:
+    for executor in (claimants | ledger.executors() | silent_workers(engine)) - {ledger.executor}:
         lock = take_lock(executor, engine, settings.locks, lease=settings.lease_seconds)
         if lock is None:
             continue
@@ -34,6 +35,7 @@ def take_over_dead(ledger: Ledger, engine: sa.Engine, settings: Settings) -> Non
             _log.warning("ended %s/%s: its worker died", row.dataset, row.case_name)
             remove_uploads(settings.spool, [row.request["spool"]])
         release_claims(executor)
+        remove_worker(engine, executor)
         lock.release()
         _log.warning("took over the jobs of a worker that died (%s)", executor)
 

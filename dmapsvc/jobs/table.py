@@ -72,6 +72,25 @@ batches = sa.Table(
     sa.Column("created", sa.Float, nullable=False),  # seconds since 1970, UTC
 )
 
+EARLIER = ~runs.c.latest  # of a job that was run again
+sa.Index("dmapsvc_runs_earlier", runs.c.state, postgresql_where=EARLIER, sqlite_where=EARLIER)
+
+workers = sa.Table(
+    "dmapsvc_workers",
+    metadata,
+    sa.Column("executor", sa.Text, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("backend", sa.Text, nullable=False),
+    sa.Column("device", sa.Text, nullable=False),
+    sa.Column("concurrency", sa.Integer, nullable=False),
+    sa.Column("memory_used", sa.BigInteger, nullable=True),  # bytes, of the device
+    sa.Column("memory_total", sa.BigInteger, nullable=True),
+    sa.Column("started", sa.Float, nullable=False),  # these two: seconds since 1970, by the database's clock
+    sa.Column("seen", sa.Float, nullable=False),
+)
+
 UPLOAD_PRIORITY, BATCH_PRIORITY = 0, 10  # somebody waits for an upload; chosen, with room between and after
 
 LIVE = tuple(state.value for state in State if state.live)

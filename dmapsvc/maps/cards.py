@@ -52,6 +52,23 @@ def free_memory() -> int:
         return int(free) + int(cupy.get_default_memory_pool().free_bytes())
 
 
+def total_memory() -> int:
+    """Bytes of the current card; raises DeviceLost, DeviceFailed."""
+    import cupy
+
+    with card_errors():
+        return int(cupy.cuda.runtime.memGetInfo()[1])
+
+
+def card_name() -> str:
+    """What its maker calls the current card; raises DeviceLost, DeviceFailed."""
+    import cupy
+
+    with card_errors():
+        name: bytes = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())["name"]
+        return name.decode(errors="replace")
+
+
 def shortage(needed: int) -> str | None:
     """Why a volume that takes `needed` bytes is not for the card now; None if it is.
 

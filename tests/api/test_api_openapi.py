@@ -26,6 +26,7 @@ CALLS = {
     "/v1/jobs/{job}": {"get", "delete"},
     "/v1/jobs/{job}/events": {"get"},
     "/v1/jobs/{job}/retry": {"post"},
+    "/v1/workers": {"get"},
     "/zarr/{path}": {"get"},
     "/healthz": {"get"},
     "/readyz": {"get"},

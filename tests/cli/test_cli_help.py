@@ -18,6 +18,7 @@ COMMANDS = (
     "precompute",
     "submit",
     "jobs",
+    "workers",
     "info",
     "fetch",
     "view",

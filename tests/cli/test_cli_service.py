@@ -272,3 +272,28 @@ def test_cancel_retry_and_ctrl_c_with_no_worker(
         retried = cli("jobs", job, "--retry")
         assert retried.code == 0
         assert "queued" in retried.out  # from the upload, which a cancelled job keeps
+
+
+def test_workers_are_listed(at: Callable[..., Run]) -> None:
+    run = at("workers")
+    assert run.code == 0, run.err
+    header, row = run.out.splitlines()
+    assert header.split() == [
+        "host",
+        "pid",
+        "version",
+        "backend",
+        "device",
+        "memory",
+        "jobs",
+        "since",
+        "state",
+    ]
+    assert {"scipy", "CPU", "0/2", "here"} <= set(row.split())
+
+
+def test_a_service_without_workers_says_what_that_means(cli: Callable[..., Run], tmp_path: Path) -> None:
+    with Service(tmp_path / "alone", ("api",)) as alone:
+        run = cli("workers", "--server", alone.url)
+    assert (run.code, run.out) == (0, "")
+    assert "jobs wait" in run.err

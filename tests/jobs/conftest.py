@@ -15,6 +15,7 @@ pytest.register_assert_rewrite(
     "tests.jobs.queue_contract",
     "tests.jobs.batch_contract",
     "tests.jobs.work_contract",
+    "tests.jobs.workers_contract",
     "tests.jobs.migration_contract",
 )
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from dmapsvc.errors import BadLabels, DeviceLost, NotFound, Stalled, Superseded
+from dmapsvc.jobs import Device
 from dmapsvc.jobs.executor import Executor
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.settings import Settings
@@ -109,7 +110,10 @@ def main() -> None:
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     if (seen / "hiccups").exists():
         sa.event.listen(sa.Engine, "before_cursor_execute", _hiccups(seen / "hiccups"))
-    executor = Executor(settings, Fake(seen), memory=lambda request: request.bytes or 1000)
+    device = Device(backend="fake", name="none", memory_used=1, memory_total=2**40)
+    executor = Executor(
+        settings, Fake(seen), memory=lambda request: request.bytes or 1000, device=lambda: device
+    )
     (seen / "ready").touch()
     try:
         executor.serve(stop)

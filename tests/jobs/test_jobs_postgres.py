@@ -19,6 +19,7 @@ from tests.jobs.processes import eventually, lines, release, worker
 from tests.jobs.queue_contract import QueueContract
 from tests.jobs.wire import Wire
 from tests.jobs.work_contract import DeathContract, WorkContract
+from tests.jobs.workers_contract import WorkersContract
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,10 @@ class TestPostgresWork(WorkContract):
 
 
 class TestPostgresDeath(DeathContract):
+    pass
+
+
+class TestPostgresWorkers(WorkersContract):
     pass
 
 

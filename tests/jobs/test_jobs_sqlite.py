@@ -19,6 +19,7 @@ from tests.jobs.batch_contract import BatchContract
 from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.queue_contract import QueueContract
 from tests.jobs.work_contract import DeathContract, WorkContract
+from tests.jobs.workers_contract import WorkersContract
 
 
 @pytest.fixture
@@ -51,6 +52,10 @@ class TestSqliteWork(WorkContract):
 
 
 class TestSqliteDeath(DeathContract):
+    pass
+
+
+class TestSqliteWorkers(WorkersContract):
     pass
 
 

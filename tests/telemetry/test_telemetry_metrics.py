@@ -14,6 +14,7 @@ from demo.service import Service
 from dmapsvc.settings import Settings
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import serving
+from tests.jobs.processes import eventually
 from tests.telemetry.conftest import Told
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -86,7 +87,7 @@ def test_replicas_agree_on_the_queue(tmp_path: Path) -> None:
             samples = scrape(f"{service.url}/metrics")
             assert sample(samples, "dmapsvc_jobs", state="queued") == 1
             assert sample(samples, "dmapsvc_jobs", state="cancelled") == 1
-            assert sample(samples, "dmapsvc_queue_oldest_seconds") > 0
+            assert sample(samples, "dmapsvc_queue_oldest_seconds", priority="0") > 0
         httpx.post(f"{first.url}/v1/jobs/{job['id']}/retry", trust_env=False)
         samples = scrape(f"{second.url}/metrics")
         assert sample(samples, "dmapsvc_jobs", state="queued") == 2
@@ -104,3 +105,15 @@ def test_a_database_that_is_down_is_a_metric(tmp_path: Path) -> None:
         samples = scrape(f"{client.base_url}/metrics")
     assert sample(samples, "dmapsvc_database_up") == 0
     assert ("dmapsvc_jobs", frozenset({("state", "queued")})) not in samples
+
+
+def test_the_worker_is_listed_and_measured(told: Told) -> None:
+    [worker] = eventually(lambda: told.talk.http.get("/v1/workers").json()["workers"])
+    assert (worker["backend"], worker["device"], worker["away"]) == ("numba", "CPU", False)
+    assert 2**20 < worker["memory_used"] < worker["memory_total"]
+    samples = scrape(f"{told.talk.service.url}/metrics")
+    place = {"host": worker["host"], "pid": str(worker["pid"]), "device": "CPU"}
+    assert sample(samples, "dmapsvc_workers", backend="numba") == 1
+    assert sample(samples, "dmapsvc_worker_slots", **place) == worker["concurrency"] == 2
+    assert sample(samples, "dmapsvc_device_memory_bytes", **place) == worker["memory_total"]
+    assert sample(samples, "dmapsvc_device_memory_used_bytes", **place) > 2**20
