@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 READY_FOR_LOADER := $(VENV)/.ready-bench-loader
 
-.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu soak reference clean
+.PHONY: help demo serve test check format bench bench-maps bench-precompute bench-service bench-codecs bench-loader bench-feeding bench-losses bench-metrics bench-knees bench-gpu test-gpu soak reference try-images clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -90,6 +90,9 @@ bench-knees: $(READY) ## which loss wins on 40 knees: hours; goes on where it st
 
 bench-codecs: $(READY) ## what a case costs to keep and to read, by codec and chunk; IMAGE=file measure your own
 	@$(PY) -m benchmarks.codecs $(FILE) $(if $(LABELS),--labels '$(LABELS)') $(if $(IMAGE),--image '$(IMAGE)')
+
+try-images: $(READY) ## the very commands of the images, in a clean virtual environment: no engine is needed
+	@$(PY) -m tests.deployment.try_images
 
 clean: ## remove what these commands made, your data folder excepted
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache demo-out demo-out.previous dist build
