@@ -10,6 +10,7 @@ import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
 
+from h11 import LocalProtocolError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +20,8 @@ from dmapsvc.telemetry.context import about, sane_id
 from dmapsvc.telemetry.tracing import annotate, span
 
 HEADER = "X-Request-ID"
+
+_HUNG_UP = 499
 
 _QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, by machines
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH")
@@ -83,8 +86,8 @@ def _traced(seen: _Seen, headers: Headers) -> AbstractContextManager[None]:
 class _Seen:
     """A request and its answer as they pass: `received` and `sent` count the bytes of their bodies.
 
-    `status` is 499, as nginx has it, while nothing is answered: the sender hung up. `path` has no query,
-    which may name a file.
+    `status` is 499, as nginx has it, while nothing is answered: the sender hung up, or speaks no HTTP.
+    `path` has no query, which may name a file.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
@@ -92,9 +95,10 @@ class _Seen:
         self.method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self.path = printable(scope["path"])
         self.began = time.perf_counter()
-        self.status = 499
+        self.status = _HUNG_UP
         self.received = 0
         self.sent = 0
+        self._gone = False
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -116,4 +120,10 @@ class _Seen:
             self.status = message["status"]
             MutableHeaders(scope=message)[HEADER] = self.id
         self.sent += len(message.get("body", b""))
-        await self._send(message)
+        if not self._gone:
+            try:
+                await self._send(message)
+            except (
+                LocalProtocolError
+            ):  # what followed the request was no HTTP, and was answered by the server
+                self._gone, self.status = True, _HUNG_UP

@@ -61,7 +61,7 @@ def request(random: Random) -> bytes:
     method, path, body = random.choice(_METHODS), random.choice(_PATHS), random.choice(_BODIES)
     headers = random.sample(_HEADERS, random.randint(0, 3))
     if random.random() < 0.6:
-        headers.append("Host: x")
+        headers.append("Host: localhost")
     if random.random() < 0.6:
         headers.append(f"Content-Length: {len(body)}")
     line = (

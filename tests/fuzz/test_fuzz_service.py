@@ -44,6 +44,12 @@ def test_hostile_requests_are_refused_and_nobody_notices(service: Service) -> No
         uploader.disturb(number)
     uploader.look()
     assert uploader.seen.faults == []
+    for words in (
+        "Exception in ASGI",
+        "an answer broke off",
+        "failed:",
+    ):  # a page of log for each, by a stranger
+        assert words not in service.log("api")
 
 
 @pytest.mark.parametrize("line", ["GET /v1/jobs HTTP/1.1", "PUT /v1/jobs HTTP/1.1", "GET /zarr/a HTTP/1.1"])
