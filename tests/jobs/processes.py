@@ -13,7 +13,7 @@ from typing import TypeVar
 from dmapsvc.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 T = TypeVar("T")
 

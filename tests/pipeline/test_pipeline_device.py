@@ -17,7 +17,7 @@ from dmapsvc.quantised import QuantisedMap
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset, check
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 class Card:

@@ -26,7 +26,7 @@ from dmapsvc.quantised import QuantisedMap
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset, check
 
-PATIENCE = 30.0  # seconds for what only comes true side by side; nothing waits so long when it does
+PATIENCE = 120.0  # seconds for what only comes true side by side; nothing waits so long when it does
 
 
 def some_cases(count: int) -> list[CaseFile]:
