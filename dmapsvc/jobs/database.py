@@ -62,8 +62,7 @@ def open_database(settings: Settings) -> sa.Engine:
         limits = {name: value for name, value in _TCP.items() if name not in url.query}
         engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=limits)
         sa.event.listen(engine, "connect", _configure_postgres)
-        _check_server(engine)
-        _make_tables(engine, url)
+        _open_server(engine, url)
         return engine
     path = Path(url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,14 +105,20 @@ def _checked_url(settings: Settings) -> sa.URL:
     return url
 
 
-def _check_server(engine: sa.Engine) -> None:
+def _open_server(engine: sa.Engine, url: sa.URL) -> None:
+    """Make or change the tables in Postgres; raises BadInput for one that is too old, DatabaseAway."""
     try:
         engine.connect().close()
+        _check_version(engine)
+        _make_tables(engine, url)
     except sa.exc.OperationalError as error:
         raise DatabaseAway(
             f"the queue's database does not answer: {str(error.orig).splitlines()[0]}",
             remedy="See that it runs, and that DMAPSVC_DATABASE_URL is right",
         ) from None
+
+
+def _check_version(engine: sa.Engine) -> None:
     version = engine.dialect.server_version_info or ()
     if version < _OLDEST:
         raise BadInput(

