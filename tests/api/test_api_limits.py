@@ -24,12 +24,12 @@ from tests.api.talk import assert_problem, serving
 MASK = "/v1/datasets/d/cases/a/mask"
 
 
-@pytest.fixture
-def app_settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, max_requests=2, idle_seconds=0.2, max_voxels=719)
+@pytest.fixture(scope="module")
+def app_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(data=tmp_path_factory.mktemp("limited"), idle_seconds=0.2, max_voxels=719)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def limited(app_settings: Settings) -> Iterator[httpx.Client]:
     with serving(create_app(app_settings)) as client:
         yield client

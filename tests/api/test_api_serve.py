@@ -56,6 +56,11 @@ def test_a_bad_setting_is_one_line(tmp_path: Path) -> None:
     assert_one_line(run_api(data=tmp_path, max_body="much"), "DMAPSVC_MAX_BODY", "much")
 
 
+def test_a_service_for_strangers_without_keys_is_one_line(tmp_path: Path) -> None:
+    assert_one_line(run_api(data=tmp_path, host="0.0.0.0", port=0), "dmapsvc keys new", "0.0.0.0")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_data_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert_one_line(run_api(data=tmp_path / "file"), "file")
