@@ -17,7 +17,7 @@ from tests.fuzz.watching import PATIENCE, growth, watch_reading
 
 SECONDS = 60 * float(os.environ.get("DMAPSVC_FUZZ_MINUTES", "60"))
 FIRST = int(os.environ.get("DMAPSVC_FUZZ_FIRST", "1000000"))
-MOST_GROWTH = 1.1  # of the memory, from the second quarter of a run to the last
+MOST_GROWTH = 1.03  # of the memory, from the third quarter of a run to the last
 
 pytestmark = pytest.mark.soak
 
@@ -26,9 +26,8 @@ def test_readers_take_or_refuse_every_file() -> None:
     seen = watch_reading(FIRST, seconds=SECONDS / 4)
     grown = growth(seen.memory)
     print(f"\nreaders: {seen.inputs} inputs, {dict(seen.verdicts)}")
-    print(
-        f"slowest {seen.slowest[0]:.2f} s (input {seen.slowest[1]}); memory x {grown:.3f}, {_mb(seen.memory)}"
-    )
+    print(f"slowest {seen.slowest[0]:.2f} s of a core (input {seen.slowest[1]})")
+    print(f"memory x {grown:.3f}, {_mb(seen.memory)}")
     assert seen.faults == []
     assert grown < MOST_GROWTH
     assert seen.slowest[0] < PATIENCE

@@ -28,7 +28,7 @@ READING = (sys.executable, "-m", "tests.fuzz.reading")
 
 @dataclass
 class Watched:
-    """What became of the inputs: how many, the slowest in seconds, what was wrong, and bytes of memory."""
+    """What became of the inputs, the slowest in seconds of a core, what was wrong, and bytes of memory."""
 
     verdicts: Counter[str] = field(default_factory=Counter)
     slowest: tuple[float, int] = (0.0, -1)
@@ -42,11 +42,14 @@ class Watched:
 
 
 def growth(memory: list[int]) -> float:
-    """The memory of the last quarter of a run against that of the second, as a ratio of medians."""
+    """The memory of the last quarter of a run against the one before, as a ratio of medians.
+
+    What comes before is warming up: every reader, codec and route is there once it was needed once.
+    """
     quarter = len(memory) // 4
     if quarter < 4:
         return 1.0
-    return median(memory[-quarter:]) / median(memory[quarter : 2 * quarter])
+    return median(memory[-quarter:]) / median(memory[-2 * quarter : -quarter])
 
 
 def watch_reading(
@@ -67,7 +70,7 @@ def _watch_one(watched: Watched, command: Command, number: int, end: float, last
     """Watch one process; the number of the first input that it has not come to."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    lines, began, patience, used = _Lines(process.stdout), time.monotonic(), START, 0.0
+    lines, patience, used = _Lines(process.stdout), START, 0.0
     try:
         while time.monotonic() < end and number < last:
             said = lines.next(patience)
@@ -77,11 +80,12 @@ def _watch_one(watched: Watched, command: Command, number: int, end: float, last
                 fate = "hangs" if process.poll() is None and not lines.ended else "ended its process"
                 watched.faults.append(f"input {number}: {fate}")
                 return number + 1
-            words, patience, used = said.split(maxsplit=2), PATIENCE, _processor_time(process)
+            words, patience, before = said.split(maxsplit=2), PATIENCE, used
+            used = _processor_time(process)
             if words[1] == "reads":
-                number, began = int(words[0]), time.monotonic()
+                number = int(words[0])
             else:
-                _count(watched, number, time.monotonic() - began, int(words[1]), words[2].strip())
+                _count(watched, number, used - before, int(words[1]), words[2].strip())
                 number += 1
     finally:
         process.kill()
