@@ -74,7 +74,7 @@ def delete_dataset(dataset: DatasetName, library: LibraryOf, jobs: JobsOf) -> No
 
 def _check_unused(dataset: WritableDataset, spec: MapSpec, jobs: Jobs) -> None:
     """Raise Conflict if anything is published, or is being made, under the spec of `dataset`."""
-    if dataset.cases() or jobs.has_live(dataset.name, Kind.MASK):
+    if not dataset.is_empty() or jobs.has_live(dataset.name, Kind.MASK):
         raise spec_conflict(dataset, spec)
 
 

@@ -13,7 +13,7 @@ from api.dependencies import JobsOf, LibraryOf, SettingsOf
 from api.library import Library
 from api.models import Health
 from api.problems import NotReady, responses
-from dmapsvc.errors import Busy
+from dmapsvc.errors import Busy, StoreAway
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 
@@ -72,6 +72,8 @@ def _store_faults(library: Library) -> Iterator[tuple[str, str]]:
         library.store.check_writable()
     except OSError as error:
         yield _fault("the store", error)
+    except StoreAway as error:
+        yield error.found, error.remedy
 
 
 def _fault(what: str, error: OSError) -> tuple[str, str]:

@@ -104,7 +104,7 @@ class Intake:
 
     def _spec(self, asked: Asked, dataset: WritableDataset | None) -> MapSpec:
         unused = (
-            dataset is not None and not dataset.cases() and not self._jobs.has_live(asked.dataset, Kind.MASK)
+            dataset is not None and dataset.is_empty() and not self._jobs.has_live(asked.dataset, Kind.MASK)
         )
         return chosen_spec(dataset, asked.labels, asked.units, unused=unused)
 

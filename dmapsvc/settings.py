@@ -19,6 +19,8 @@ from dmapsvc.errors import BadInput
 
 _DEVICE = re.compile(r"(auto|cuda|cucim)(:[0-9]{1,4})?|numba|scipy")
 
+_BUCKET = re.compile(r"s3://[^/]+(/.*)?")
+
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
@@ -31,7 +33,8 @@ class Settings(BaseSettings):
         Path("dmapsvc-data"), description="Folder of the service: store, spool, staging, database."
     )
     store: str | None = Field(
-        None, description="Where the datasets lie: a folder; store in the data folder if unset."
+        None,
+        description="Where the datasets lie: a folder or s3://bucket/prefix; data folder's store if unset.",
     )
     database_url: str | None = Field(
         None, description="Database of the queue; SQLite in the data folder if unset."
@@ -154,6 +157,13 @@ class Settings(BaseSettings):
         """The folders below which a batch may name one."""
         return tuple(Path(part) for part in self.roots.split(os.pathsep) if part)
 
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, store: str | None) -> str | None:
+        if store is not None and "://" in store and not _BUCKET.fullmatch(store):
+            raise ValueError("wanted a folder or s3://bucket/prefix")
+        return store
+
     @property
     def backend(self) -> str:
         """The distance backend that `device` asks for."""
@@ -192,7 +202,9 @@ class Settings(BaseSettings):
 
         A case is published by renaming it, so for another folder than the usual it is a hidden one inside.
         """
-        return self.data / "staging" if self.store is None else Path(self.store) / ".staging"
+        if self.store is None or self.store.startswith("s3://"):
+            return self.data / "staging"
+        return Path(self.store) / ".staging"
 
     @property
     def spool(self) -> Path:

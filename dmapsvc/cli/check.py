@@ -1,9 +1,8 @@
-"""`dmapsvc check`: whether a local dataset holds what it promises, shard by shard."""
+"""`dmapsvc check`: whether a dataset holds what it promises, shard by shard."""
 
 from __future__ import annotations
 
 from itertools import count
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +12,9 @@ from dmapsvc.errors import BadInput
 
 
 def command(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A local dataset, like knees.zarr.")],
+    store: Annotated[
+        str, typer.Argument(metavar="STORE", help="A dataset, like knees.zarr or s3://bucket/knees.zarr.")
+    ],
     case: Annotated[str | None, typer.Argument(metavar="CASE", help="Check this case only.")] = None,
 ) -> None:
     """Check that a dataset holds what it promises.
@@ -27,15 +28,17 @@ def command(
         dmapsvc check knees.zarr
     """
     from dmapsvc.loader.source import is_url
-    from dmapsvc.store import Dataset, check
+    from dmapsvc.store import check
+    from dmapsvc.store.s3 import is_bucket
+    from dmapsvc.store.stores import open_dataset_at
 
-    if is_url(store):
+    if is_url(store) and not is_bucket(store):
         raise BadInput(
             store,
-            "check reads a local dataset, no service's",
+            "check reads a dataset where it lies, no service's",
             "Where the dataset lies, run `dmapsvc check FOLDER.zarr`",
         )
-    dataset = Dataset.open(Path(store))
+    dataset = open_dataset_at(store)
     cases = [case] if case else dataset.cases()
     turns = count()
     findings = 0

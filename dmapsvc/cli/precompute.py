@@ -34,13 +34,13 @@ from dmapsvc.spec import MapSpec
 
 if TYPE_CHECKING:
     from dmapsvc.pipeline import Event, Summary
-    from dmapsvc.store import CaseRecord, Dataset
+    from dmapsvc.store import CaseRecord, WritableDataset
 
 _SKIPPED = "there already"
 
 
-def _check_out(out: Path) -> Path:
-    if out.suffix != ".zarr":
+def _check_out(out: str) -> str:
+    if Path(out).suffix != ".zarr":
         raise BadInput(
             "Missing argument 'OUT.zarr'",
             f"the last path, {out}, does not end in .zarr, as a dataset does",
@@ -52,10 +52,10 @@ def _check_out(out: Path) -> Path:
 def command(
     masks: Annotated[list[Path], typer.Argument(metavar="LABELS", help="Folder of masks, or mask files.")],
     out: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="OUT.zarr",
-            help="The dataset; made if it is not there.",
+            help="The dataset, a folder or s3://bucket/OUT.zarr; made if it is not there.",
             is_eager=True,  # before LABELS, which lack nothing if a single path was given
             callback=_check_out,
         ),
@@ -168,17 +168,17 @@ def _show(meter: Meter, event: Event, notes: Notes, under_way: UnderWay) -> None
     notes.add(event.case, event.notes)
 
 
-def _report(out: Path, summary: Summary, notes: Notes, *, part: bool) -> bool:
+def _report(out: str, summary: Summary, notes: Notes, *, part: bool) -> bool:
     """The table of cases on stdout, then what could not be done on stderr; False if no case has any of the
     labels that were asked for, which of a `part` of the cases may be so.
     """
-    from dmapsvc.store import Dataset
+    from dmapsvc.store.stores import open_dataset_at
 
     there = sorted(summary.done + summary.skipped)
     records: dict[str, CaseRecord] = {}
     problem: BadInput | None = None
     if there:
-        dataset = Dataset.open(out)
+        dataset = open_dataset_at(out)
         records = {case: record for case in there if (record := dataset.record(case))}
         distances = f"largest distances ({unit_word(dataset.spec.units)})"
         print_table(
@@ -201,7 +201,7 @@ def _report(out: Path, summary: Summary, notes: Notes, *, part: bool) -> bool:
     return problem is None
 
 
-def _no_such_labels(out: Path, dataset: Dataset, records: dict[str, CaseRecord]) -> BadInput | None:
+def _no_such_labels(out: str, dataset: WritableDataset, records: dict[str, CaseRecord]) -> BadInput | None:
     """What is wrong if no case has any of the labels that were asked for."""
     import numpy as np
 

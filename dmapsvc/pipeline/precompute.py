@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dmapsvc.errors import BadInput
+from dmapsvc.errors import BadInput, NotFound
 from dmapsvc.pipeline.bookkeeper import Bookkeeper
 from dmapsvc.pipeline.device import Device
 from dmapsvc.pipeline.events import Event
@@ -19,13 +19,15 @@ from dmapsvc.pipeline.maker import Maker
 from dmapsvc.pipeline.summary import Summary
 from dmapsvc.settings import load_settings
 from dmapsvc.spec import MapSpec, Spacing
-from dmapsvc.store import Dataset
+from dmapsvc.store import WritableDataset
+from dmapsvc.store.s3 import is_bucket
+from dmapsvc.store.stores import create_dataset_at, open_dataset_at
 from dmapsvc.volumes.checks import check_spacing
 
 
 def precompute(
     labels: Path | Sequence[Path],
-    out: Path,
+    out: Path | str,
     *,
     spec: MapSpec,
     names: dict[int, str] | None = None,
@@ -39,8 +41,8 @@ def precompute(
     shard: tuple[int, int] | None = None,
     on_event: Callable[[Event], None] | None = None,
 ) -> Summary:
-    """Make the dataset `out` from every mask in `labels` (`find_cases` says which), with the images in
-    `images`.
+    """Make the dataset `out`, a folder or 's3://bucket/prefix/knees.zarr', from every mask in `labels`
+    (`find_cases` says which), with the images in `images`.
 
     `jobs` cases are under way at once (default: `default_lanes`), so that one is read, compressed or written
     while another is mapped; those that would together take more than `memory_budget` bytes of memory wait
@@ -65,10 +67,11 @@ def precompute(
     bookkeeper = Bookkeeper(len(cases), on_event or _silent)
     device = Device(backend)
     spacing = None if spacing is None else check_spacing(spacing)
-    is_new = not out.exists()
+    is_new = not _is_there(out)
     dataset = _create(out, spec, names)
     budget = load_settings().memory_budget_bytes if memory_budget is None else memory_budget
     maker = Maker(dataset, device, budget=budget, spacing=spacing, threads=threads, replace=replace)
+    dataset.sweep()
     with dataset.at_work():
         _create(out, spec, names)  # again, in case that another run removed it, still empty, a moment ago
         with Lanes(cases, count, maker.make) as lanes:
@@ -89,9 +92,19 @@ def _checked_jobs(jobs: int | None) -> int:
     return jobs or default_lanes()
 
 
-def _create(out: Path, spec: MapSpec, names: dict[int, str] | None) -> Dataset:
+def _is_there(out: Path | str) -> bool:
+    if not is_bucket(out):
+        return Path(out).exists()
     try:
-        return Dataset.create(out, spec, names=names)
+        open_dataset_at(out)
+    except NotFound:
+        return False
+    return True
+
+
+def _create(out: Path | str, spec: MapSpec, names: dict[int, str] | None) -> WritableDataset:
+    try:
+        return create_dataset_at(out, spec, names)
     except OSError as error:
         raise BadInput(
             f"{out}: the dataset cannot be made there ({error.strerror})",

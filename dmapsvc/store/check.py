@@ -1,6 +1,6 @@
 """Whether a dataset holds what it promises: every byte of every shard, and every record against its voxels.
 
-Works on a local folder and changes nothing. A case that is replaced while it is looked at is looked at again.
+It changes nothing. A case that is replaced while it is looked at is looked at again.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadInput, Damaged, NotFound
-from dmapsvc.spec import check_name
+from dmapsvc.errors import Damaged, NotFound
+from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import layout
 from dmapsvc.store.dataset import Dataset
 from dmapsvc.store.files import read_json
 from dmapsvc.store.positions import read_positions
-from dmapsvc.store.reader import Reader
 from dmapsvc.store.record import CaseRecord, ImageRecord
 from dmapsvc.store.shard import REMEDY, Shard
 from dmapsvc.store.sound import is_copied
 from dmapsvc.store.voxels import image_faults, misplaced, voxel_faults
+from dmapsvc.store.writable import WritableDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,62 +37,47 @@ class Finding:
 
 
 def check(
-    dataset: Reader | Path, case: str | None = None, *, on_case: Callable[[str], None] = lambda case: None
+    dataset: WritableDataset | Path,
+    case: str | None = None,
+    *,
+    on_case: Callable[[str], None] = lambda case: None,
 ) -> Iterator[Finding]:
-    """Look at every case of a local dataset, or at one; yields what is wrong, nothing if all is well.
+    """Look at every case of a dataset, or at one; yields what is wrong, nothing if all is well.
 
-    `on_case` gets the name of each case when its turn has come.
+    A case in a bucket is fetched for it. `on_case` gets the name of each case when its turn has come.
 
     Raises NotFound if there is no such dataset or case, Damaged if the dataset's own metadata cannot be read.
     """
-    path = dataset.path if isinstance(dataset, Dataset) else dataset
-    if not isinstance(path, Path):
-        raise BadInput(f"dataset {path.name!r} is not local", "only a folder can be checked")
-    reader = Dataset(path)
+    reader = Dataset(dataset) if isinstance(dataset, Path) else dataset
     if case is not None:
         if check_name(case, "case") not in reader:
             raise NotFound(f"case {case!r}", f"there is none of that name in dataset {reader.name!r}")
         yield from _check_settled(reader, case)
         return
-    yield from _check_folder(path)
+    for name in reader.strays():
+        yield Finding(case=None, array=None, found=f"{name} is no part of the dataset", remedy="Remove it")
     for name in reader.cases():
         on_case(name)
         yield from _check_settled(reader, name)
 
 
-def _check_folder(path: Path) -> Iterator[Finding]:
-    for entry in sorted(path.iterdir()):
-        if entry.name != layout.NODE and not (entry / layout.NODE).is_file() and entry.exists():
-            yield Finding(
-                case=None, array=None, found=f"{entry.name} is no part of the dataset", remedy="Remove it"
-            )
-
-
-def _check_settled(dataset: Dataset, case: str) -> Iterator[Finding]:
+def _check_settled(dataset: WritableDataset, case: str) -> Iterator[Finding]:
     """The findings of a case that did not change while they were made."""
-    node = dataset.path / case / layout.NODE
     while True:
-        before = _bytes(node)
+        before = dataset.look(case)
         if before is None:
             return
         try:
-            findings = list(_check_case(dataset, case))
+            with dataset.copied(case) as folder:
+                findings = list(_check_case(folder, dataset.spec, case))
         except FileNotFoundError as error:  # between two looks at one file: it was replaced, or deleted
             findings = [_finding(case, None, f"{Path(str(error.filename)).name} went missing")]
-        if not findings or _bytes(node) == before:
+        if not findings or dataset.look(case) == before:
             yield from findings
             return
 
 
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _check_case(dataset: Dataset, case: str) -> Iterator[Finding]:
-    folder = dataset.path / case
+def _check_case(folder: Path, spec: MapSpec, case: str) -> Iterator[Finding]:
     try:
         node = read_json(folder / layout.NODE)
         record = CaseRecord.from_json(node["attributes"][layout.KEY])
@@ -101,7 +86,7 @@ def _check_case(dataset: Dataset, case: str) -> Iterator[Finding]:
     except Exception as error:  # whatever the JSON holds, it is not a record
         yield _finding(case, None, f"its metadata cannot be read ({type(error).__name__})")
         return
-    if not record.spec_hash == spec_hash == dataset.spec.hash:
+    if not record.spec_hash == spec_hash == spec.hash:
         yield _finding(case, None, "its spec is not the dataset's")
     yield from _check_files(folder, case, record)
     positions = yield from _check_positions(folder, case, record, copies)

@@ -18,10 +18,10 @@ from dmapsvc.errors import NotFound
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import layout
 from dmapsvc.store.files import flush_folder, flush_tree, link_tree, read_json, replace_json, write_json
-from dmapsvc.store.reader import UNREADABLE, dataset_name, list_cases, unreadable
+from dmapsvc.store.reader import dataset_name, list_cases
 from dmapsvc.store.record import CaseRecord, ImageRecord
 from dmapsvc.store.rules import check_spec, check_vacant
-from dmapsvc.store.sound import is_sound_array, is_sound_case, is_sound_group
+from dmapsvc.store.sound import is_sound_array, is_sound_group
 from dmapsvc.store.staging import GONE, NEW, Staging
 from dmapsvc.store.writable import WritableDataset, check_image, no_such_case
 from dmapsvc.store.writing import case_node
@@ -91,23 +91,23 @@ class Dataset(WritableDataset):
         """The names of the cases published now, sorted."""
         return list_cases(self.path)
 
-    def __contains__(self, case: str) -> bool:
-        return (self.path / check_name(case, "case") / layout.NODE).is_file()
-
-    def record(self, case: str) -> CaseRecord | None:
+    def look(self, case: str) -> bytes | None:
         """As `WritableDataset` says."""
         try:
-            node = read_json(self.path / check_name(case, "case") / layout.NODE)
-            return CaseRecord.from_json(node["attributes"][layout.KEY])
-        except FileNotFoundError:
+            return (self.path / case / layout.NODE).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
-        except UNREADABLE as error:
-            raise unreadable(case) from error
 
-    def is_sound(self, case: str) -> bool:
+    @contextmanager
+    def copied(self, case: str) -> Iterator[Path]:
+        """The case's own folder."""
+        yield self.path / case
+
+    def strays(self) -> list[str]:
         """As `WritableDataset` says."""
-        record = self._published(check_name(case, "case"), damaged_is_none=True)
-        return record is not None and is_sound_case(self.path / case, record)
+        entries = sorted(self.path.iterdir())
+        strange = (entry for entry in entries if not (entry / layout.NODE).is_file() and entry.exists())
+        return [entry.name for entry in strange if entry.name != layout.NODE]
 
     def delete(self, case: str) -> None:
         """As `WritableDataset` says."""

@@ -1,24 +1,31 @@
 """Where the datasets of a service lie, all together: which there are, opened and made by name.
 
-A dataset is `<name>.zarr` in a folder; what is inside it is `dataset.py`'s.
+A dataset is `<name>.zarr` in a folder or below a prefix of a bucket; what is inside it is `dataset.py`'s and
+`bucket.py`'s.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from dmapsvc.errors import NotFound
-from dmapsvc.spec import MapSpec
+from dmapsvc.errors import BadInput, Damaged, NotFound
+from dmapsvc.spec import MapSpec, check_name
+from dmapsvc.store.bucket import BucketDataset
+from dmapsvc.store.bucketfiles import open_object
 from dmapsvc.store.dataset import Dataset
+from dmapsvc.store.objects import Objects
 from dmapsvc.store.reader import Reader
+from dmapsvc.store.s3 import is_bucket, split_url
 from dmapsvc.store.staging import Staging
-from dmapsvc.store.storedfile import StoredFile, open_below
+from dmapsvc.store.storedfile import StoredFile, is_shown, open_below
 from dmapsvc.store.writable import WritableDataset
 
 SUFFIX = ".zarr"
+_PROBE = ".ready"  # an object that shows whether the bucket can be written
 
 
 class DatasetStore(Protocol):
@@ -28,7 +35,7 @@ class DatasetStore(Protocol):
         """Make what must be there before the first dataset is."""
 
     def check_writable(self) -> None:
-        """Raise OSError unless something small can be written."""
+        """Raise OSError or StoreAway unless something small can be written."""
 
     def names(self) -> list[str]:
         """What the datasets are called, sorted."""
@@ -119,9 +126,106 @@ class FolderStore:
         return self._root / f"{name}{SUFFIX}"
 
 
+class BucketStore:
+    """The datasets below 's3://bucket/prefix'; `staging`, on this machine, holds a folder for each, where
+    cases are written before they are put. All its methods may raise StoreAway.
+    """
+
+    def __init__(self, url: str, staging: Path | None) -> None:
+        self._objects, self._staging = Objects(url), staging
+
+    def prepare(self) -> None:
+        """As `DatasetStore` says: the bucket is to be there."""
+        if self._staging is not None:
+            self._staging.mkdir(parents=True, exist_ok=True)
+        self._objects.head(_PROBE)
+
+    def check_writable(self) -> None:
+        """As `DatasetStore` says."""
+        self._objects.overwrite(_PROBE, b"?")
+
+    def names(self) -> list[str]:
+        """As `DatasetStore` says."""
+        folders = (folder for folder in self._objects.folders() if folder.endswith(SUFFIX))
+        return sorted(folder.removesuffix(SUFFIX) for folder in folders if not folder.startswith("."))
+
+    def read(self, name: str) -> Reader:
+        """As `DatasetStore` says."""
+        return self.open(name)
+
+    def open(self, name: str) -> BucketDataset:
+        """As `DatasetStore` says."""
+        return BucketDataset(self._objects, check_name(name, "dataset"), staging=self._below(name))
+
+    def create(self, name: str, spec: MapSpec, names: Mapping[int, str] | None = None) -> BucketDataset:
+        """As `DatasetStore` says."""
+        return BucketDataset.create(self._objects, name, spec, names=names, staging=self._below(name))
+
+    def file(self, path: str) -> StoredFile | None:
+        """As `DatasetStore` says."""
+        return open_object(self._objects, path) if is_shown(path) else None
+
+    def leftovers(self) -> list[Path]:
+        """As `DatasetStore` says."""
+        return [entry for staging in self._stagings() for entry in staging.dead()]
+
+    def sweep(self) -> None:
+        """As `DatasetStore` says; lists every object of every dataset."""
+        for staging in self._stagings():
+            staging.sweep()
+        for name in self.names():
+            with suppress(NotFound, Damaged):  # deleted this moment, or not ours
+                self.open(name).sweep()
+
+    def _stagings(self) -> list[Staging]:
+        if self._staging is None or not self._staging.is_dir():
+            return []
+        return [Staging(folder, folder) for folder in sorted(self._staging.iterdir()) if folder.is_dir()]
+
+    def _below(self, name: str) -> Path | None:
+        return None if self._staging is None else self._staging / name
+
+
 def open_store(location: str, staging: Path) -> DatasetStore:
-    """The datasets at `location`; `staging` is a folder of this machine. Nothing is asked or made yet."""
-    return FolderStore(Path(location), staging)
+    """The datasets at `location`, a folder or 's3://bucket/prefix'; `staging` is a folder of this machine.
+
+    Nothing is asked or made yet. Raises BadInput for another URL, or if `obstore`, which reaches S3, is not
+    installed.
+    """
+    return BucketStore(location, staging) if is_bucket(location) else FolderStore(Path(location), staging)
+
+
+def open_dataset_at(location: str | Path) -> WritableDataset:
+    """The dataset at `location`, a folder or 's3://bucket/prefix/knees.zarr', to be changed.
+
+    Raises NotFound, Damaged, and for a URL BadInput and StoreAway.
+    """
+    if is_bucket(location):
+        url, name = _split(str(location))
+        return BucketStore(url, None).open(name)
+    return Dataset.open(Path(location))
+
+
+def create_dataset_at(
+    location: str | Path, spec: MapSpec, names: Mapping[int, str] | None = None
+) -> WritableDataset:
+    """The dataset at `location`, a folder or 's3://bucket/prefix/knees.zarr', made or found made.
+
+    Raises as `Dataset.create`, and for a URL as `BucketDataset.create`.
+    """
+    if is_bucket(location):
+        url, name = _split(str(location))
+        return BucketStore(url, None).create(name, spec, names)
+    return Dataset.create(Path(location), spec, names=names)
+
+
+def _split(url: str) -> tuple[str, str]:
+    """The URL of the store, and the name of the dataset at `url` in it."""
+    bucket, prefix = split_url(url)
+    above, _, folder = prefix.rpartition("/")
+    if not folder.endswith(SUFFIX):
+        raise BadInput(url, "a dataset in S3 is like s3://bucket/prefix/knees.zarr")
+    return f"s3://{bucket}/{above}", folder.removesuffix(SUFFIX)
 
 
 def no_dataset(name: str) -> NotFound:

@@ -7,6 +7,7 @@ may replace what is said in `rules.py`.
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,10 +22,12 @@ from dmapsvc.errors import Conflict, Damaged, NotFound
 from dmapsvc.quantised import QuantisedMap
 from dmapsvc.spec import MAP_VERSION, MapSpec, Spacing, check_name, map_id
 from dmapsvc.store.grid import check_image_grid
+from dmapsvc.store.layout import KEY
 from dmapsvc.store.moments import channel_moments
-from dmapsvc.store.reader import Reader
+from dmapsvc.store.reader import UNREADABLE, Reader, unreadable
 from dmapsvc.store.record import CaseRecord, ImageRecord, affine_rows
 from dmapsvc.store.rules import Wanted, check_allowed, same_map, superseded
+from dmapsvc.store.sound import is_sound_case
 from dmapsvc.store.staging import NEW
 from dmapsvc.store.writing import Progress, write_image, write_maps
 
@@ -45,19 +48,46 @@ class WritableDataset(Reader, ABC):
     """
 
     @abstractmethod
+    def look(self, case: str) -> bytes | None:
+        """The `zarr.json` of `case` as it is now; None if the case is not published."""
+
+    @abstractmethod
+    def copied(self, case: str) -> AbstractContextManager[Path]:
+        """For the block, a folder of this machine with the files of `case` as they are now, to be read."""
+
+    @abstractmethod
+    def strays(self) -> list[str]:
+        """What lies in the dataset, by name, and is no case and no part of one."""
+
+    def __contains__(self, case: str) -> bool:
+        return self.look(check_name(case, "case")) is not None
+
     def record(self, case: str) -> CaseRecord | None:
         """The record of `case`, None if it is not published; reads its one small file and opens no array.
 
         Raises BadName, Damaged.
         """
+        node = self.look(check_name(case, "case"))
+        try:
+            return None if node is None else CaseRecord.from_json(json.loads(node)["attributes"][KEY])
+        except UNREADABLE as error:
+            raise unreadable(case) from error
 
-    @abstractmethod
     def is_sound(self, case: str) -> bool:
         """Whether `case` is published and whole: its metadata are there, and every checksum of every shard is
         right.
 
         Reads the whole case. What is not sound is mended by publishing it again with `replace`.
         """
+        record = self._published(check_name(case, "case"), damaged_is_none=True)
+        if record is None:
+            return False
+        with self.copied(case) as folder:
+            return is_sound_case(folder, record)
+
+    def is_empty(self) -> bool:
+        """Whether no case is published."""
+        return not self.cases()
 
     @abstractmethod
     def delete(self, case: str) -> None:

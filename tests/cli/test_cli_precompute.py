@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from obstore.store import S3Store
 
 from tests.cli.cli_run import Run
 from tests.cli.conftest import save_nifti
+from tests.store import shelf
 
 QUICK = ("--backend", "scipy")
 
@@ -279,3 +281,22 @@ def test_a_spacing_that_is_none_is_found_before_anything_is_made(
     assert run.code == 2
     assert "three positive lengths" in run.error
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_folder_becomes_a_dataset_in_a_bucket(
+    cli: Callable[..., Run], masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = "s3://shelf/lab/knees.zarr"
+    with shelf.moto() as endpoint:
+        shelf.use(monkeypatch, endpoint, "shelf")
+        run = cli("precompute", masks, store, "--images", tmp_path / "images", *QUICK)
+        assert run.code == 0, run.err
+        assert run.out.splitlines()[-1] == f"{store}: 3 done, 0 there already, 0 failed"
+        again = cli("precompute", masks, store, *QUICK)
+        assert again.out.splitlines()[-1] == f"{store}: 0 done, 3 there already, 0 failed"
+        assert (cli("check", store).code, cli("check", store).out) == (0, "3 cases sound\n")
+        bucket = S3Store("shelf", client_options={"allow_http": True})
+        bucket.put("lab/knees.zarr/a/phi/0/c/0/0/0", b"?")
+        damaged = cli("check", store)
+        assert (damaged.code, damaged.out) == (1, "2 cases sound, 1 damaged\n")
+        assert cli("precompute", masks, "s3://attic/knees.zarr", *QUICK).code == 1

@@ -15,7 +15,7 @@ from scipy import ndimage
 from dmapsvc.quantised import QuantisedMap, quantise
 from dmapsvc.region import Region
 from dmapsvc.spec import MapSpec, quantisation
-from dmapsvc.store import CaseRecord, Dataset
+from dmapsvc.store import CaseRecord, Dataset, WritableDataset
 
 SPACING = (0.7, 0.4, 0.4)
 AFFINE = np.diag([-0.4, -0.4, 0.7, 1.0])
@@ -41,7 +41,7 @@ class Maps:
         )
 
     def publish(
-        self, dataset: Dataset, case: str, sha256: str, absent: tuple[int, ...] = (), **how: Any
+        self, dataset: WritableDataset, case: str, sha256: str, absent: tuple[int, ...] = (), **how: Any
     ) -> CaseRecord:
         """Publish as a mask whose file has `sha256`."""
         return dataset.publish(
@@ -103,7 +103,9 @@ def dataset(tmp_path: Path) -> Dataset:
 def add_image() -> Callable[..., bool]:
     """(dataset, case, image, sha256): publish an image on the grid of `maps`."""
 
-    def add(dataset: Dataset, case: str, image: NDArray[Any], sha256: str = "i" * 64, **how: Any) -> bool:
+    def add(
+        dataset: WritableDataset, case: str, image: NDArray[Any], sha256: str = "i" * 64, **how: Any
+    ) -> bool:
         return dataset.publish_image(
             case, image, sha256=sha256, **{"spacing": SPACING, "affine": AFFINE, **how}
         )

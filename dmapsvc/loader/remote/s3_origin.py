@@ -1,31 +1,26 @@
-"""A dataset in an S3 bucket: the folder `<dataset>.zarr`, copied there by any tool.
+"""A dataset in an S3 bucket: the folder `<dataset>.zarr`, published there or copied there by any tool.
 
-Credentials, region and endpoint are those of the environment, by the usual names: AWS_ACCESS_KEY_ID,
-AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL; AWS_SKIP_SIGNATURE=true for a bucket that all may read.
+How it is reached is `store.s3`'s.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from dmapsvc.client import FilePart
 from dmapsvc.errors import BadInput, DmapsvcError, ServerUnreachable
 from dmapsvc.spec import check_name
+from dmapsvc.store.absent import CLAIM_SIZE, is_claim
 from dmapsvc.store.layout import NODE
+from dmapsvc.store.s3 import SILENCE, address_of, connect, load_obstore, split_url
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
 
 BLOCK = 1 << 20  # bytes handed on at once, at least
-SILENCE = timedelta(seconds=60)  # the longest without a byte, as `Client`'s
-WHOLE = timedelta(hours=12)  # for one file; without it obstore ends every download after 30 s
-
-_first_process: int | None = None
 
 
 class S3Origin:
@@ -36,33 +31,20 @@ class S3Origin:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            import obstore
-            from obstore.store import S3Store
-        except ImportError:
-            raise BadInput(url, "reading S3 needs obstore", "Install dmapsvc[s3]") from None
-        _check_process(url)
-        parts = urlsplit(url)
-        prefix = parts.path.strip("/")
-        if not (parts.netloc and prefix.endswith(".zarr")):
+        obstore = load_obstore(url)
+        bucket, prefix = split_url(url) if urlsplit(url).netloc else ("", "")
+        if not prefix.endswith(".zarr"):
             raise BadInput(url, "a dataset in S3 is like s3://bucket/prefix/knees.zarr")
         self.name = check_name(prefix.rpartition("/")[2].removesuffix(".zarr"), "dataset")
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL", "")
-        self.address = f"{endpoint} s3://{parts.netloc}/{prefix}".lstrip()
+        self.address = address_of(bucket, prefix)
         self._obstore = obstore
-        self._store = S3Store(
-            parts.netloc,
-            prefix=prefix,
-            client_options={"allow_http": True, "read_timeout": SILENCE, "timeout": WHOLE},
-            retry_config={"max_retries": 0},
-        )
+        self._store = connect(bucket, prefix, read_timeout=SILENCE)
 
     def cases(self) -> list[str]:
         """The names of the cases there now, sorted: every folder with a `zarr.json`."""
         with self._reaching(""):
-            found = [
-                entry["path"] for page in self._obstore.list(self._store, chunk_size=1000) for entry in page
-            ]
+            pages = self._obstore.list(self._store, chunk_size=1000)
+            found = [entry["path"] for page in pages for entry in page if entry["size"] != CLAIM_SIZE]
         cases = (path.removesuffix(f"/{NODE}") for path in found if path.endswith(f"/{NODE}"))
         return sorted(case for case in cases if "/" not in case)
 
@@ -70,7 +52,8 @@ class S3Origin:
         """The small file `key`; None if there is none."""
         with self._reaching(key):
             found = self._get(key, {})
-            return None if found is None else bytes(found.bytes())
+            content = None if found is None else bytes(found.bytes())
+            return None if content is None or is_claim(content) else content
 
     @contextmanager
     def part(self, key: str, begin: int, tag: str | None) -> Iterator[FilePart | None]:
@@ -87,9 +70,10 @@ class S3Origin:
 
     def _get(self, key: str, options: GetOptions) -> GetResult | None:
         try:
-            return self._obstore.get(self._store, key, options=options)
+            found: GetResult = self._obstore.get(self._store, key, options=options)
         except FileNotFoundError:
             return None
+        return found
 
     @contextmanager
     def _reaching(self, key: str) -> Iterator[None]:
@@ -114,19 +98,6 @@ class S3Origin:
 
     def _at(self, key: str) -> str:
         return f"{self.address}/{key}".rstrip("/")
-
-
-def _check_process(url: str) -> None:
-    global _first_process
-    if _first_process is None:
-        _first_process = os.getpid()
-    # a spawned process imports this module anew
-    if _first_process != os.getpid():
-        raise BadInput(
-            f"{url} in a forked process",
-            "what reads S3 does not work after a fork",
-            'Give the DataLoader multiprocessing_context="spawn", or no workers: PatchLoader has threads',
-        )
 
 
 def _part(found: GetResult) -> FilePart:

@@ -1,0 +1,269 @@
+"""What a dataset in a bucket is beyond what it shares with one in a folder: kills, zombies, leases."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import obstore
+import pytest
+from numpy.typing import NDArray
+
+from dmapsvc.errors import BadInput, Conflict, NotFound, StoreAway
+from dmapsvc.spec import MapSpec
+from dmapsvc.store import check
+from dmapsvc.store.bucket import BucketDataset
+from dmapsvc.store.bucketcase import CaseObjects
+from dmapsvc.store.lease import Lease
+from dmapsvc.store.objects import Objects
+from tests.store import shelf
+
+if TYPE_CHECKING:
+    from tests.store.conftest import Maps
+
+A, B, IMAGE, OTHER_IMAGE = (letter * 64 for letter in "abij")
+SPEC = MapSpec(labels=(5, 7))
+State = tuple[str | None, str | None, str | None]
+"""What of a case is published and held: mask, image, held image, by sha256."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with shelf.moto() as url:
+        yield url
+
+
+@pytest.fixture
+def objects(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Objects:
+    bucket = f"b{abs(hash(request.node.name))}"
+    shelf.use(monkeypatch, endpoint, bucket)
+    return Objects(f"s3://{bucket}/lab")
+
+
+@pytest.fixture
+def knees(objects: Objects) -> BucketDataset:
+    return BucketDataset.create(objects, "knees", SPEC)
+
+
+@pytest.fixture
+def acts(
+    maps: Maps, other_maps: Maps, image: NDArray[Any], add_image: Callable[..., bool]
+) -> dict[str, Callable[[Any], object]]:
+    """What a process does to the case `a`."""
+    return {
+        "publish A": lambda dataset: maps.publish(dataset, "a", A),
+        "replace by B": lambda dataset: other_maps.publish(dataset, "a", B, replace=True),
+        "image I": lambda dataset: add_image(dataset, "a", image, IMAGE),
+        "image J": lambda dataset: add_image(dataset, "a", image + 1, OTHER_IMAGE),
+        "delete": _delete,
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "act", "allowed"),
+    [
+        ([], "publish A", [(None, None, None), (A, None, None)]),
+        (["publish A", "image I"], "replace by B", [(A, IMAGE, None), (None, None, None), (B, IMAGE, None)]),
+        (["image I"], "publish A", [(None, None, IMAGE), (A, IMAGE, None)]),
+        (["publish A"], "image I", [(A, None, None), (A, IMAGE, None)]),
+        (["publish A", "image I"], "image J", [(A, IMAGE, None), (None, None, None), (A, OTHER_IMAGE, None)]),
+        ([], "image I", [(None, None, None), (None, None, IMAGE)]),
+        (["publish A", "image I"], "delete", [(A, IMAGE, None), (None, None, None)]),
+    ],
+)
+def test_a_death_between_any_two_writes_leaves_the_old_case_none_or_the_new(
+    objects: Objects,
+    knees: BucketDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+    before: list[str],
+    act: str,
+    allowed: list[State],
+) -> None:
+    monkeypatch.setattr("dmapsvc.store.lease.DEAD_AFTER", 0.04)
+    seen = set()
+    for step in range(1, 100):
+        _delete(knees)
+        for name in before:
+            acts[name](knees)
+        with shelf.dying(monkeypatch, step) as left, contextlib.suppress(shelf.DiedError):
+            acts[act](BucketDataset(objects, "knees"))
+        seen.add(_state(knees))
+        assert [f for f in check(knees) if f.case is not None] == []
+        if left[0] > 0:
+            break
+    assert seen == set(allowed)
+    knees.sweep()
+    assert list(check(knees)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "act"), [("publish A", "replace by B"), ("publish A", "image I"), (None, "publish A")]
+)
+def test_of_two_that_both_believe_to_hold_the_lease_one_comes_through(
+    knees: BucketDataset,
+    maps: Maps,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+    before: str | None,
+    act: str,
+) -> None:
+    """A process stalls before each of its writes in turn, is taken for dead, and goes on once another has
+    published."""
+    monkeypatch.setattr("dmapsvc.store.lease.DEAD_AFTER", 0.04)
+    monkeypatch.setattr("dmapsvc.store.bucketcase._AT_ONCE", 1)
+    real = CaseObjects.put
+    for step in range(1, 100):
+        _delete(knees)
+        if before:
+            acts[before](knees)
+        left = step
+
+        def put(self: CaseObjects, name: str, data: bytes | memoryview, tag: str | None) -> str:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                maps.publish(knees, "a", "c" * 64, revision=9, replace=True)
+            return real(self, name, data, tag)
+
+        monkeypatch.setattr(CaseObjects, "put", put)
+        came_through = True
+        try:
+            acts[act](BucketDataset(knees._objects, "knees"))
+        except StoreAway:
+            came_through = False
+        finally:
+            monkeypatch.setattr(CaseObjects, "put", real)
+        if left > 0:
+            assert came_through
+            return
+        assert not came_through
+        record = knees.record("a")
+        assert record is not None
+        assert (record.mask_sha256, record.revision) == ("c" * 64, 9)
+        assert list(check(knees)) == []
+    raise AssertionError("there was no end to the steps")
+
+
+def test_a_process_killed_while_it_publishes_is_followed_by_another(
+    objects: Objects, knees: BucketDataset, maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps.publish(knees, "a", A)
+    url = objects.address.rpartition(" ")[2]
+    code = KILLED.format(url=url)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    killed = subprocess.run([sys.executable, "-c", code], env=environment, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert knees.record("a") is None
+    assert knees.strays() == []  # the lease of the dead one stands: it may still live
+    maps.publish(knees, "a", B, revision=2)
+    assert list(check(knees)) == []
+    assert knees.record("a").mask_sha256 == B  # type: ignore[union-attr]
+
+
+KILLED = """
+import os, signal, obstore
+import numpy as np
+from dmapsvc.quantised import QuantisedMap
+from dmapsvc.region import Region
+from dmapsvc.spec import Quantisation
+from dmapsvc.store.stores import open_dataset_at
+
+real, left = obstore.put, [5]
+def put(*args, **how):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*args, **how)
+obstore.put = put
+
+dataset = open_dataset_at("{url}/knees.zarr")
+only = Region(value=0, voxels=8, maximum=0.0, mean_phi=0.0, degenerate=True)
+phi = QuantisedMap(values=np.zeros((2, 2, 2), np.uint16), quantisation=Quantisation(scale_factor=1 / 64),
+    regions=(only,), absent=(5, 7), spec=dataset.spec, backend="scipy")
+dataset.publish("a", label=np.zeros((2, 2, 2), np.uint8), phi=phi, spacing=None, affine=None,
+    mask_sha256="d" * 64, replace=True)
+"""
+
+
+def test_a_bucket_that_writes_whatever_the_condition_is_refused(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = obstore.put
+
+    def put(store: Any, key: str, data: Any, *, mode: Any = None, **how: Any) -> Any:
+        return real(store, key, data, **how)
+
+    monkeypatch.setattr(obstore, "put", put)
+    with pytest.raises(BadInput, match="If-None-Match and If-Match"):
+        BucketDataset.create(objects, "hands", SPEC)
+
+
+def test_a_holder_that_shows_life_is_waited_for(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects.overwrite("locks/a", b"1")
+    monkeypatch.setattr("time.sleep", lambda seconds: objects.overwrite("locks/a", b"2"))
+    assert not Lease(objects, "locks/a").acquire(only_dead=True)
+    monkeypatch.setattr("time.sleep", lambda seconds: objects.overwrite("locks/a", b""))
+    with Lease(objects, "locks/a") as lease:
+        lease.check()
+    assert objects.get("locks/a").data == b""  # type: ignore[union-attr]
+
+
+def test_a_holder_that_another_followed_removes_nothing(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dmapsvc.store.lease.TTL", 0.2)
+    with Lease(objects, "locks/a") as lease:
+        objects.overwrite("locks/a", b"another")
+        assert lease._beating is not None
+        lease._beating.join(30)  # it ends once it finds another's word
+        with pytest.raises(StoreAway, match="another may have taken over"):
+            lease.check()
+    assert objects.get("locks/a").data == b"another"  # type: ignore[union-attr]
+
+
+def test_a_write_whose_answer_was_lost_is_known_again(objects: Objects) -> None:
+    tag = objects.put("a", b"one", tag=None)
+    assert objects.put("a", b"one", tag=None) == tag
+
+
+def test_what_is_no_dataset_there_is_told(
+    objects: Objects, knees: BucketDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(NotFound, match="'hips'"):
+        BucketDataset(objects, "hips")
+    objects.overwrite("hips.zarr/readme", b"?")
+    with pytest.raises(Conflict, match="something else is there"):
+        BucketDataset.create(objects, "hips", SPEC)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(Objects, "_connect", _impatient)
+    with pytest.raises(StoreAway, match="does not answer") as caught:
+        Objects("s3://shelf/lab").get("a")
+    assert "127.0.0.1" not in str(caught.value)
+
+
+def _impatient(self: Objects, timeout: Any, *, retries: int, read_timeout: Any = None) -> Any:
+    from dmapsvc.store.s3 import connect
+
+    return connect("shelf", "lab", timeout=timeout)
+
+
+def _delete(dataset: BucketDataset) -> None:
+    with contextlib.suppress(NotFound):
+        dataset.delete("a")
+
+
+def _state(dataset: BucketDataset) -> State:
+    record, held = dataset.record("a"), dataset.held_image("a")
+    image = record.image if record else None
+    return (
+        record.mask_sha256 if record else None,
+        image.sha256 if image else None,
+        held.sha256 if held else None,
+    )
