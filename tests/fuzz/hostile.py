@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from random import Random
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ _PATHS = (
     "/v1/datasets/any/cases?cursor=%ff", "/v1/datasets/any/cases?limit=-1", "/v1/jobs?" + "a=1&" * 2000,
     "/docs", "/openapi.json", "/metrics",
 )  # fmt: skip
+_HEARD_ENOUGH = (errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)  # the server hung up first
 _METHODS = (
     "GET",
     "PUT",
@@ -82,8 +84,9 @@ def send(url: str, content: bytes) -> bytes:
             line.shutdown(socket.SHUT_WR)
             while block := line.recv(1 << 16):
                 received += block
-        except (ConnectionResetError, BrokenPipeError):
-            pass  # the server had heard enough
+        except OSError as error:
+            if error.errno not in _HEARD_ENOUGH:
+                raise
     return received
 
 
