@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from dmapsvc.errors import Conflict, DiskFull, NotFound
+from dmapsvc.errors import BadFile, Conflict, DiskFull, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.jobs.source import check_source
@@ -105,7 +105,7 @@ class Cases:
 
     def _mask(self, run: Run, dataset: WritableDataset) -> Outcome:
         request, sha256 = run.request, _sha256(run)
-        if self._is_there(request, dataset, sha256):
+        if self._is_there(run, dataset, sha256):
             return Outcome(notes=(_THERE,), seconds={}, sha256=sha256)
         outcome = run_case(
             run.path,
@@ -136,7 +136,7 @@ class Cases:
 
     def _image(self, run: Run, dataset: WritableDataset) -> Outcome:
         request, sha256 = run.request, _sha256(run)
-        if self._is_there(request, dataset, sha256):
+        if self._is_there(run, dataset, sha256):
             return Outcome(notes=(_THERE,), seconds={}, sha256=sha256)
         outcome = run_image(
             run.path,
@@ -150,13 +150,23 @@ class Cases:
         )
         return Outcome(notes=outcome.notes, seconds=outcome.seconds, sha256=sha256)
 
-    def _is_there(self, request: Request, dataset: WritableDataset, sha256: str) -> bool:
-        """Whether a batch's file is published already; of an upload that was asked when it was accepted.
+    def _is_there(self, run: Run, dataset: WritableDataset, sha256: str) -> bool:
+        """Whether the run's file is published already; of an upload that was asked when it was accepted.
 
-        Raises Conflict if another mask is published that is not to be replaced.
+        An upload may be gone if the queue was restored from a copy that is older than the store: its job was
+        done meanwhile. Raises BadFile if it was not; Conflict if another mask is published that is not to be
+        replaced.
         """
-        if request.source is None:
+        request = run.request
+        if request.source is None and run.path.is_file():
             return False
+        if not self._is_published(request, dataset, sha256):
+            if request.source is None:
+                raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
+            return False
+        return True
+
+    def _is_published(self, request: Request, dataset: WritableDataset, sha256: str) -> bool:
         published = published_case(dataset, request.case, replace=request.replace)
         if request.kind is Kind.IMAGE:
             return has_image(dataset, request.case, published, sha256=sha256)

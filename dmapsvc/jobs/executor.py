@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import error as engine_error
 
-from dmapsvc.errors import BadFile, DeviceLost, DmapsvcError, Problem, Stalled, Superseded
+from dmapsvc.errors import DeviceLost, DmapsvcError, Problem, Stalled, Superseded
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
@@ -199,8 +199,6 @@ class Executor:
         what = f"{request.kind} {request.dataset}/{request.case} {run.name[:8]}.{run.name.rpartition('.')[2]}"
         _log.info("start %s", what)
         try:
-            if request.source is None and not run.path.is_file():
-                raise BadFile(f"{request.filename}: its upload is gone", remedy="Upload it again")
             with self._watchdog.watching(run):
                 outcome = self._work(run)
         except HandedBack:

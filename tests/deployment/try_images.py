@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tests.deployment.dockerfile import ROOT, Stage, read_stages
 
-PATIENCE = 120.0  # seconds until a part must be healthy
+PATIENCE = 600.0  # seconds until a part must be healthy; a worker compiles its kernels first
 
 _MASK = """
 import io, sys, numpy as np
