@@ -21,6 +21,8 @@ from dmapsvc.roots import Roots
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import WritableDataset
+from dmapsvc.telemetry.context import request_id
+from dmapsvc.telemetry.tracing import traceparent
 from dmapsvc.volumes.checks import check_spacing
 
 
@@ -74,6 +76,7 @@ class _Folder:
     def __init__(self, asked: BatchAsked, labels: Path, images: Path | None, roots: Roots) -> None:
         self._asked, self._roots = asked, roots
         self._labels, self._images = labels, images or labels
+        self._request_id, self._traceparent = request_id(), traceparent()
 
     def files_of(self, case: CaseFile) -> list[BatchFile]:
         """The mask of a case, and its image if it has one."""
@@ -115,6 +118,8 @@ class _Folder:
             spacing=self._asked.spacing,
             bytes=None,
             replace=self._asked.replace and kind is Kind.MASK,
+            request_id=self._request_id,
+            traceparent=self._traceparent,
         )
 
 

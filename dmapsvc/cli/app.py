@@ -12,6 +12,7 @@ import typer
 
 from dmapsvc import __version__
 from dmapsvc.cli import (
+    batches,
     check,
     compare,
     evaluate,
@@ -96,6 +97,7 @@ app.command("precompute")(precompute.command)
 app.command("submit")(submit.command)
 app.command("jobs")(jobs.command)
 app.command("workers")(workers.command)
+app.add_typer(batches.app, name="batch")
 app.command("info")(info.command)
 app.command("fetch")(fetch.command)
 app.command("view")(view.command)

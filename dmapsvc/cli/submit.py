@@ -18,8 +18,9 @@ from dmapsvc.cli.options import (
     parse_spacing,
 )
 from dmapsvc.cli.pairs import pairing
+from dmapsvc.cli.remote import submit_remote
 from dmapsvc.cli.submission import Submission, uploads_of
-from dmapsvc.errors import ServerProblem
+from dmapsvc.errors import BadInput, ServerProblem
 from dmapsvc.spec import MapSpec
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 
 def command(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES|DIR", help="Masks, or one folder of them.")],
     dataset: Annotated[str, typer.Option("--dataset", help="Dataset they go to; made if it is not there.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES|DIR", help="Masks, or one folder of them.")
+    ] = None,
     server: Server = SERVER,
     images: Images = None,
     labels: Labels = None,
@@ -44,6 +47,17 @@ def command(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the jobs and show what came of them.")
     ] = False,
+    remote_folder: Annotated[
+        str | None,
+        typer.Option("--remote-folder", help="In place of FILES: a folder of masks that the server sees."),
+    ] = None,
+    remote_images: Annotated[
+        str | None, typer.Option("--remote-images", help="With --remote-folder: its folder of images.")
+    ] = None,
+    pattern: Annotated[
+        str | None,
+        typer.Option("--pattern", help="With --remote-folder: which files are masks, like '*_dseg.nii.gz'."),
+    ] = None,
 ) -> None:
     """Upload masks and images to a service, which maps them.
 
@@ -51,17 +65,38 @@ def command(
     is not computed again: the same command goes on where it stopped. Exit code 1 if a file was refused or a
     job failed.
 
+    A folder that the server sees itself (DMAPSVC_ROOTS) is not sent but named, and its jobs are followed to
+    the end; Ctrl-C leaves them to the service.
+
     For example:
 
     \b
         dmapsvc submit labels/ --images images/ --dataset knees --labels 5,6,7 --wait
+        dmapsvc submit --remote-folder /data/labelsTr --remote-images /data/imagesTr --dataset knees
     """
     from dmapsvc.client import Client
     from dmapsvc.pipeline import find_cases, unused_images
 
     MapSpec.parse(labels, units or "voxel")  # raises before anyone is asked
     named, mm = parse_names(names), parse_spacing(spacing)
+    _check_either(files, images, remote_folder, remote_images, pattern)
     with Client(server) as client:
+        if remote_folder is not None:
+            spec = _wanted_spec(client, dataset, labels, units)
+            if named:
+                client.create_dataset(dataset, spec or _own_spec(client, dataset), named)
+            all_done = submit_remote(
+                client,
+                dataset,
+                remote_folder,
+                images=remote_images,
+                pattern=pattern,
+                spec=spec,
+                spacing=mm,
+                replace=replace,
+            )
+            raise typer.Exit(0 if all_done else 1)
+        assert files is not None
         cases = find_cases(files[0] if len(files) == 1 else files, images)
         uploads = uploads_of(cases)
         spec = _wanted_spec(client, dataset, labels, units)
@@ -81,6 +116,27 @@ def command(
         for line in pairing(without, unused_images(cases, images)):
             typer.echo(line, err=True)
     raise typer.Exit(1 if submission.failures else 0)
+
+
+def _check_either(
+    files: list[Path] | None,
+    images: Path | None,
+    remote_folder: str | None,
+    remote_images: str | None,
+    pattern: str | None,
+) -> None:
+    """Raise BadInput unless files of this machine are given, or a folder of the server, but not both."""
+    if bool(files) == (remote_folder is not None):
+        raise BadInput(
+            "FILES and --remote-folder" if files else "neither FILES nor --remote-folder",
+            "wanted masks of this machine, or a folder that the server sees",
+        )
+    if files and (remote_images or pattern):
+        raise BadInput("--remote-images or --pattern without --remote-folder")
+    if remote_folder is not None and images is not None:
+        raise BadInput(
+            "--images with --remote-folder", remedy="Name the server's folder with --remote-images"
+        )
 
 
 def _own_spec(client: Client, dataset: str) -> MapSpec:

@@ -13,11 +13,12 @@ from dmapsvc.client.credentials import key_auth
 from dmapsvc.client.files import BLOCK, Progress, blocks, new_file, open_body
 from dmapsvc.client.parse import parse_job, parse_worker
 from dmapsvc.client.parts import FilePart, part_of
-from dmapsvc.client.urls import case_path, dataset_path, job_path
+from dmapsvc.client.urls import batch_path, case_path, dataset_path, job_path
 from dmapsvc.client.wire import Wire
 from dmapsvc.jobs import Job, Worker
 from dmapsvc.spec import MapSpec, Spacing
 
+SUBMITTING = 600.0  # seconds that a server may take for a folder; 50,000 files take about ten
 LONGEST_WAIT = 30.0  # seconds of one long poll; below the minute after which proxies hang up
 
 
@@ -160,6 +161,47 @@ class Client:
     def retry(self, job_id: str) -> Job:
         """Run a failed or cancelled job again, from its upload; a ServerProblem if that is gone."""
         return parse_job(self._wire.json("POST", f"{job_path(job_id)}/retry"))
+
+    # batches, each as JSON
+
+    def submit_folder(
+        self,
+        dataset: str,
+        labels: str,
+        *,
+        images: str | None = None,
+        pattern: str | None = None,
+        spec: MapSpec | None = None,
+        spacing: Spacing | None = None,
+        replace: bool = False,
+    ) -> dict[str, Any]:
+        """Make a batch of a folder that the server sees and may read; the rest as for `put_mask`."""
+        body = {
+            "labels": labels,
+            "images": images,
+            "pattern": pattern,
+            "spec": None if spec is None else spec.to_json(),
+            "spacing": spacing,
+            "replace": replace,
+        }
+        path = f"{dataset_path(dataset)}/batches"
+        return self._wire.json("POST", path, json=body, timeout=max(self._wire.timeout, SUBMITTING))
+
+    def batches(self) -> Iterator[dict[str, Any]]:
+        """The batches, newest first."""
+        yield from self._wire.pages("/v1/batches", "batches", {})
+
+    def batch(self, batch_id: str) -> dict[str, Any]:
+        """One batch: its jobs by state, the part that has ended, the seconds left."""
+        return self._wire.json("GET", batch_path(batch_id))
+
+    def batch_failures(self, batch_id: str) -> Iterator[Job]:
+        """The failed jobs of a batch, newest first."""
+        yield from map(parse_job, self._wire.pages(f"{batch_path(batch_id)}/failures", "jobs", {}))
+
+    def cancel_batch(self, batch_id: str) -> dict[str, Any]:
+        """Cancel the jobs of a batch that wait or run."""
+        return self._wire.json("DELETE", batch_path(batch_id))
 
     # downloads
 

@@ -49,6 +49,15 @@ def case_path(dataset: str, case: str) -> str:
     return f"{dataset_path(dataset)}/cases/{check_name(case, 'case')}"
 
 
+def batch_path(batch_id: str) -> str:
+    """Path of a batch; raises NotFound for what can be no batch's id."""
+    if batch_id.isalnum() and batch_id.isascii():
+        return f"/v1/batches/{batch_id}"
+    raise NotFound(
+        f"batch {batch_id!r}", "a batch's id is 32 hexadecimal digits", "`dmapsvc batch list` lists them"
+    )
+
+
 def job_path(job_id: str) -> str:
     """Path of a job; raises NotFound for what can be no job's id."""
     if job_id.isalnum() and job_id.isascii():

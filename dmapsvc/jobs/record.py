@@ -81,7 +81,7 @@ class Request:
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, for the database."""
-        return {**dataclasses.asdict(self), "kind": self.kind.value, "spec": self.spec.to_json()}
+        return {**vars(self), "kind": self.kind.value, "spec": self.spec.to_json()}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Request:

@@ -29,6 +29,7 @@ COMMANDS = (
     "evaluate",
     "report",
     "compare",
+    "batch",
     "keys",
 )
 
