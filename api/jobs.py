@@ -22,6 +22,7 @@ from dmapsvc.jobs.engine import Jobs
 LONGEST_WAIT = 300.0  # seconds; chosen: most proxies hang up sooner anyway
 HEARTBEAT = 15  # seconds between comments that keep a silent event stream open
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between looks at a job that is waited for
+LATENESS = 0.05  # of the time waited: how late its end may be noticed in between
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -56,15 +57,14 @@ async def get_job(
     ] = 0.0,
 ) -> Job:
     """A job's latest run with its state, place in the queue, stage, percent, and why it failed."""
-    end = time.monotonic() + wait
-    pause = FIRST_PAUSE
+    began = time.monotonic()
     while True:
         now = await run_in_threadpool(jobs.get, job)
-        left = end - time.monotonic()
-        if now.ended is not None or left <= 0 or await request.is_disconnected():
+        waited = time.monotonic() - began
+        if now.ended is not None or waited >= wait or await request.is_disconnected():
             return now
-        await asyncio.sleep(min(pause, left))
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(max(FIRST_PAUSE, LATENESS * waited), LONGEST_PAUSE)
+        await asyncio.sleep(min(pause, wait - waited))
 
 
 @router.get(

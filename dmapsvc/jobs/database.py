@@ -58,21 +58,29 @@ def open_database(settings: Settings) -> sa.Engine:
     tables that a later dmapsvc has changed; DatabaseAway if it does not answer.
     """
     url = _checked_url(settings)
+    engine = _engine(url)
     if url.get_backend_name() != "sqlite":
-        limits = {name: value for name, value in _TCP.items() if name not in url.query}
-        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=limits)
-        sa.event.listen(engine, "connect", _configure_postgres)
         _open_server(engine, url)
         return engine
     path = Path(url.database or "")
     path.parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, pool_size=10)
-    sa.event.listen(engine, "connect", _configure_sqlite)
     with _file_lock(path.with_name(f"{path.name}.lock")):
         with engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
         _make_tables(engine, url)
     return engine
+
+
+def relaxed(engine: sa.Engine) -> sa.Engine:
+    """The same database, with commits that do not wait for the disk: for what a power cut may take back.
+
+    The last of them are lost then, never some in the middle, and none that came before a commit through
+    `engine` itself.
+    """
+    other = _engine(engine.url)
+    hasten = _hasten_sqlite if engine.dialect.name == "sqlite" else _hasten_postgres
+    sa.event.listen(other, "connect", hasten)
+    return other
 
 
 def check_database(settings: Settings) -> None:
@@ -89,6 +97,17 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         else:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ACCEPTING)))
         yield connection
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() == "sqlite":
+        engine = sa.create_engine(url, pool_size=10)
+        sa.event.listen(engine, "connect", _configure_sqlite)
+        return engine
+    limits = {name: value for name, value in _TCP.items() if name not in url.query}
+    engine = sa.create_engine(url, pool_pre_ping=True, pool_size=10, connect_args=limits)
+    sa.event.listen(engine, "connect", _configure_postgres)
+    return engine
 
 
 def _checked_url(settings: Settings) -> sa.URL:
@@ -159,6 +178,16 @@ def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: 
     connection.isolation_level = "IMMEDIATE"  # a write that waits its turn instead of failing
     connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute("PRAGMA synchronous=FULL")  # a commit is on disk
+
+
+def _hasten_postgres(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:
+    connection.cursor().execute("SET synchronous_commit = off")
+    connection.commit()
+
+
+def _hasten_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:
+    connection.execute("PRAGMA synchronous=NORMAL")
 
 
 @contextmanager

@@ -13,15 +13,16 @@ import time
 import uuid
 from collections.abc import Callable
 
-from dbos import DBOS, DBOSClient, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig, Queue
 from dbos import error as engine_error
 
 from dmapsvc.errors import DeviceLost, DmapsvcError, Problem, Stalled, Superseded
-from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database
+from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, relaxed
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
 from dmapsvc.jobs.ledger import HICCUPS, Ledger
 from dmapsvc.jobs.locks import take_lock
+from dmapsvc.jobs.pace import Pace
 from dmapsvc.jobs.record import Device, Request
 from dmapsvc.jobs.recovery import release_claims, take_over_dead
 from dmapsvc.jobs.run import HandedBack, Outcome, Run
@@ -66,12 +67,13 @@ class Executor:
         self._lost: DeviceLost | Stalled | None = None
         self._watchdog = Watchdog(settings.stall_seconds, self._stalled)
         self._engine = open_database(settings)
+        self._relaxed = relaxed(self._engine)
         self._client = DBOSClient(
-            system_database_engine=self._engine, serializer=SERIALIZER, application_name=APPLICATION
+            system_database_engine=self._relaxed, serializer=SERIALIZER, application_name=APPLICATION
         )
-        self._ledger = Ledger(self._engine, uuid.uuid4().hex)
+        self._ledger = Ledger(self._engine, uuid.uuid4().hex, relaxed=self._relaxed)
         self._heart = Heartbeat(
-            self._engine, self._ledger.executor, concurrency=settings.concurrency, device=device
+            self._relaxed, self._ledger.executor, concurrency=settings.concurrency, device=device
         )
 
     def serve(self, stop: threading.Event) -> None:
@@ -87,11 +89,11 @@ class Executor:
         guard = LockGuard(lock)
         guard.start()
         self._watchdog.start()
-        self._register_queue()
+        pace = Pace(self._relaxed, self._register_queue(), self._settings.poll_seconds)
         engine = self._launch()
-        Feeder(self._engine, self._client, self._stopping).start()
+        Feeder(self._relaxed, self._client, self._stopping).start()
         while self._lost is None:
-            self._sweep()
+            self._sweep(pace)
             if stop.wait(_SWEEP):
                 break
         self._hand_back(engine)
@@ -100,16 +102,17 @@ class Executor:
         if self._lost is not None:
             raise self._lost
 
-    def _sweep(self) -> None:
+    def _sweep(self, pace: Pace) -> None:
         try:
             self._heart.beat()
+            pace.keep()
             take_over_dead(self._ledger, self._engine, self._settings)
         except HICCUPS as error:
             _log.warning("the queue's database does not answer: %s", error.args[0])
 
-    def _register_queue(self) -> None:
+    def _register_queue(self) -> Queue:
         """Make the queue known to the engine; the worker that starts last says how it is polled."""
-        self._client.register_queue(
+        return self._client.register_queue(
             QUEUE,
             worker_concurrency=self._settings.concurrency,
             polling_interval_sec=self._settings.poll_seconds,
@@ -118,7 +121,7 @@ class Executor:
     def _launch(self) -> DBOS:
         config: DBOSConfig = {
             "name": APPLICATION,
-            "system_database_engine": self._engine,
+            "system_database_engine": self._relaxed,
             "application_version": VERSION,
             "executor_id": self._ledger.executor,
             "serializer": SERIALIZER,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -28,10 +28,15 @@ _T = TypeVar("_T")
 
 
 class Ledger:
-    """The runs of the worker `executor`."""
+    """The runs of the worker `executor`.
 
-    def __init__(self, engine: sa.Engine, executor: str) -> None:
+    How a run ends is on disk before anybody is told. That it began and gets on is written through `relaxed`,
+    if it is given: a power cut ends the worker too, and the run is taken from it, whatever its row says.
+    """
+
+    def __init__(self, engine: sa.Engine, executor: str, *, relaxed: sa.Engine | None = None) -> None:
         self._engine = engine
+        self._relaxed = relaxed or engine
         self.executor = executor
 
     def find(self, run: str) -> Row | None:
@@ -47,7 +52,7 @@ class Ledger:
     def begin(self, run: str) -> bool:
         """Mark the start of an attempt; False if the run is no longer to be run."""
         return self._patiently(
-            lambda: self._change(
+            lambda: self._note(
                 run,
                 sa.or_(runs.c.state == State.QUEUED, self._goes_on()),
                 state=State.RUNNING,
@@ -61,7 +66,7 @@ class Ledger:
 
     def tell(self, run: str, stage: str, percent: float) -> bool:
         """Write progress; False if the run is to stop."""
-        return self._change(run, self._goes_on(), stage=stage, percent=percent)
+        return self._note(run, self._goes_on(), stage=stage, percent=percent)
 
     def wanted(self, run: str) -> bool:
         """Whether the run may publish: still running here, not cancelled, and the newest of its case."""
@@ -172,9 +177,11 @@ class Ledger:
         )
 
     def _change(self, run: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
-        with self._engine.begin() as connection:
-            result = connection.execute(sa.update(runs).where(runs.c.run == run, condition).values(values))
-            return result.rowcount > 0
+        return _update(self._engine, run, condition, values)
+
+    def _note(self, run: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
+        """As `_change`, for what need not survive a power cut."""
+        return _update(self._relaxed, run, condition, values)
 
     def _hand_back(self) -> int:
         mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
@@ -190,6 +197,14 @@ class Ledger:
             except HICCUPS as error:
                 _log.warning("the queue's database does not answer, trying again: %s", error.args[0])
                 time.sleep(_AGAIN)
+
+
+def _update(
+    engine: sa.Engine, run: str, condition: sa.ColumnElement[bool], values: Mapping[str, Any]
+) -> bool:
+    with engine.begin() as connection:
+        result = connection.execute(sa.update(runs).where(runs.c.run == run, condition).values(values))
+        return result.rowcount > 0
 
 
 _QUEUED_AGAIN = {"state": State.QUEUED, "executor": None, "stage": None, "percent": 0.0}

@@ -12,10 +12,10 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 import sqlalchemy as sa
 
-from dmapsvc import __version__
 from dmapsvc.jobs.ledger import HICCUPS
 from dmapsvc.jobs.record import Device, State, Worker
 from dmapsvc.jobs.table import Row, runs, workers
@@ -38,7 +38,7 @@ class Heartbeat:
             "executor": executor,
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "version": __version__,
+            "version": version("dmapsvc"),
             "concurrency": concurrency,
         }
 

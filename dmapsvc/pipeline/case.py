@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from dmapsvc.errors import BadFile, BadSpec, Superseded, TooLarge
+from dmapsvc.errors import BadFile, BadSpec, TooLarge
 from dmapsvc.maps import quantised_map
 from dmapsvc.pipeline.notes import image_notes, mask_notes
 from dmapsvc.spec import MapSpec, Spacing
@@ -120,8 +120,7 @@ def run_case(
 
     `filename` is what messages call the file (default: its name), `sha256` the file's hash (computed if not
     given), `spacing` the (z, y, x) mm of a NumPy file. `device_lock` is held while distances are computed.
-    `wanted` is asked between the stages and again inside the case's lock: when it says False nothing is
-    published.
+    `wanted` is asked inside the case's lock: when it says False nothing is published.
 
     Raises BadFile, BadLabels and BadSpec for a mask that cannot be mapped, Conflict when another mask is
     published and not `replace`, Superseded when this run is no longer wanted, GridMismatch when an image is
@@ -228,8 +227,6 @@ class _Stages:
 
     @contextmanager
     def stage(self, stage: str) -> Iterator[None]:
-        if not self.wanted():
-            raise Superseded("this run is no longer wanted", "it was cancelled or a newer one was accepted")
         tell = self.within(stage)
         tell(0.0)
         start = time.perf_counter()

@@ -17,6 +17,7 @@ pytest.register_assert_rewrite(
     "tests.jobs.work_contract",
     "tests.jobs.workers_contract",
     "tests.jobs.migration_contract",
+    "tests.jobs.durability_contract",
 )
 
 

@@ -15,6 +15,7 @@ from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
 from tests.jobs.batch_contract import BatchContract
+from tests.jobs.durability_contract import DurabilityContract
 from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.processes import eventually, lines, release, worker
 from tests.jobs.queue_contract import QueueContract
@@ -68,6 +69,10 @@ class TestPostgresBatches(BatchContract):
 
 
 class TestPostgresMigrations(MigrationContract):
+    pass
+
+
+class TestPostgresDurability(DurabilityContract):
     pass
 
 

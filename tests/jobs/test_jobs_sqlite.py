@@ -16,6 +16,7 @@ from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
 from tests.jobs.batch_contract import BatchContract
+from tests.jobs.durability_contract import DurabilityContract
 from tests.jobs.migration_contract import MigrationContract
 from tests.jobs.queue_contract import QueueContract
 from tests.jobs.work_contract import DeathContract, WorkContract
@@ -41,6 +42,10 @@ class TestSqliteBatches(BatchContract):
 
 
 class TestSqliteMigrations(MigrationContract):
+    pass
+
+
+class TestSqliteDurability(DurabilityContract):
     pass
 
 

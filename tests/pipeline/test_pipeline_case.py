@@ -82,15 +82,24 @@ def test_the_device_is_locked_while_the_map_is_made_and_only_then(mask: Path, da
     assert held == {"read": {False}, "map": {True}, "publish": {False}}
 
 
-@pytest.mark.parametrize("answers", [0, 1, 2, 3])
-def test_a_run_that_is_no_longer_wanted_publishes_nothing(mask: Path, dataset: Dataset, answers: int) -> None:
-    left = [True] * answers
+def test_a_run_that_is_no_longer_wanted_publishes_nothing(mask: Path, dataset: Dataset) -> None:
+    with pytest.raises(Superseded):
+        run_case(mask, dataset, "a", wanted=lambda: False)
+    assert dataset.cases() == []
 
-    def wanted() -> bool:
-        return bool(left and left.pop())
+
+@pytest.mark.parametrize("last", ["read", "map", "publish"])
+def test_a_run_that_is_told_to_stop_goes_no_further(mask: Path, dataset: Dataset, last: str) -> None:
+    told = []
+
+    def progress(stage: str, fraction: float) -> None:
+        told.append(stage)
+        if stage == last:
+            raise Superseded("stop")
 
     with pytest.raises(Superseded):
-        run_case(mask, dataset, "a", wanted=wanted)
+        run_case(mask, dataset, "a", progress=progress)
+    assert told[-1] == last
     assert dataset.cases() == []
 
 
