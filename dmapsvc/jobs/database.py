@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,7 @@ _TCP = {  # so that a connection that was cut off fails within seconds; the kern
 }
 _OLDEST = (14,)  # Postgres; has idle_session_timeout
 _FORGOTTEN = "30s"  # after which the server ends a transaction whose host says nothing; it may hold locks
+_SUBSEC = (3, 42)  # SQLite; knows unixepoch('subsec')
 _NETWORK = (
     "nfs",
     "cifs",
@@ -179,6 +182,13 @@ def _configure_sqlite(connection: sa.engine.interfaces.DBAPIConnection, record: 
     connection.execute("PRAGMA busy_timeout=30000")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute("PRAGMA synchronous=FULL")  # a commit is on disk
+    if sqlite3.sqlite_version_info < _SUBSEC:  # the engine takes it for granted from Python 3.12 on
+        connection.create_function("unixepoch", 1, _seconds_now)
+
+
+def _seconds_now(_: str) -> float:
+    """Seconds since 1970 UTC, to the millisecond: what SQLite's unixepoch('subsec') gives."""
+    return round(time.time(), 3)
 
 
 def _hasten_postgres(connection: sa.engine.interfaces.DBAPIConnection, record: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import psutil
 import pytest
 
 from dmapsvc.errors import BadInput
-from dmapsvc.jobs.database import check_database
+from dmapsvc.jobs.database import check_database, open_database
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
@@ -72,6 +73,15 @@ def test_readers_do_not_wait_for_writers(settings: Settings) -> None:
         writer.execute("UPDATE dmapsvc_runs SET percent = 50")
         assert jobs.get(job.id).percent == 0.0
         writer.close()
+
+
+def test_the_clock_that_the_engine_takes_for_granted_is_there(settings: Settings) -> None:
+    engine = open_database(settings)
+    before = time.time()
+    with engine.connect() as connection:
+        seconds = connection.exec_driver_sql("SELECT unixepoch('subsec')").scalar_one()
+    engine.dispose()
+    assert seconds == pytest.approx(before, abs=60)
 
 
 def test_nothing_pickled_is_in_the_database(settings: Settings) -> None:
