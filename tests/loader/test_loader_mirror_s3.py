@@ -7,10 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from moto.server import ThreadedMotoServer
 from obstore.store import S3Store
 
 from dmapsvc.errors import BadInput, NotFound, ServerUnreachable
@@ -19,6 +17,7 @@ from dmapsvc.loader.remote.origin import open_origin
 from dmapsvc.loader.source import open_dataset, open_source
 from dmapsvc.store import Dataset
 from dmapsvc.store.mapped import MappedCase
+from tests.store import shelf
 
 URL = "s3://shelf/lab/knees.zarr"
 PHI = "lab/knees.zarr/a/phi/0/c/0/0/0"
@@ -26,23 +25,13 @@ PHI = "lab/knees.zarr/a/phi/0/c/0/0/0"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with shelf.moto() as url:
+        yield url
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "lab",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-    }.items():
-        monkeypatch.setenv(name, value)
-    httpx.put(f"{endpoint}/shelf", trust_env=False)  # what makes a bucket
+    shelf.use(monkeypatch, endpoint, "shelf")
     return S3Store("shelf", client_options={"allow_http": True})
 
 

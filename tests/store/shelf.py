@@ -19,13 +19,15 @@ PATIENCE = 0.2  # seconds until a lease without a sign of life is a dead process
 
 @contextmanager
 def moto() -> Iterator[str]:
-    """A server of S3; its URL."""
+    """A server of S3 that holds nothing yet; its URL. What moto keeps is the process's, not the server's."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    httpx.post(f"{url}/moto-api/reset", trust_env=False)
     try:
-        yield f"http://{host}:{port}"
+        yield url
     finally:
         server.stop()
 
