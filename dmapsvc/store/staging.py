@@ -1,7 +1,8 @@
 """The staging folder of a dataset: where cases are written, images wait, and locks lie. Never served or
 listed.
 
-    work/<case>~<random>/   an entry: what one process is doing; locked as long as that process lives
+    work/<case>~<random>/   an entry: what one process is doing
+    alive/<case>~<random>   its lock, held as long as that process lives; a file, as NFS locks no folders
     held/<case>/            an image that came before its mask
     locks/<case>            locked while a case is swapped; dataset.lock while the dataset is made or removed
 
@@ -33,7 +34,7 @@ class Staging:
 
     def __init__(self, root: Path, published: Path) -> None:
         self._root, self._published = root, published
-        self._work = root / "work"
+        self._work, self._alive = root / "work", root / "alive"
 
     def held(self, case: str) -> Path:
         """Where the image of `case` waits for its mask."""
@@ -99,9 +100,8 @@ class Staging:
 
     def sweep(self) -> None:
         """Undo and remove what dead processes left; what a living one works on stays."""
-        if not self._work.is_dir():
-            return
-        for case in sorted({entry.name.partition(_MARK)[0] for entry in self._work.iterdir()}):
+        left = {path.name for folder in (self._work, self._alive) for path in folder.glob(f"*{_MARK}*")}
+        for case in sorted({name.partition(_MARK)[0] for name in left}):
             if case:
                 with self.lock_case(case):
                     pass
@@ -111,12 +111,12 @@ class Staging:
     def dead(self) -> list[Path]:
         """The entries that dead processes left; one that is made this moment may be among them."""
         entries = sorted(self._work.iterdir()) if self._work.is_dir() else []
-        return [entry for entry in entries if not _is_locked(entry)]
+        return [entry for entry in entries if not _is_locked(self._alive / entry.name)]
 
     def is_used(self) -> bool:
         """Whether a process works in it, or an image waits in it."""
-        held, work = ([*folder.glob("*")] for folder in (self._root / "held", self._work))
-        return bool(held) or any(map(_is_locked, work))
+        held, alive = ([*folder.glob("*")] for folder in (self._root / "held", self._alive))
+        return bool(held) or any(map(_is_locked, alive))
 
     def drop_all_held(self, entry: Path) -> None:
         """Take every held image into `entry`, to be removed with it. Within `lock_dataset`."""
@@ -144,20 +144,30 @@ class Staging:
         while True:
             path = self._work / f"{case}{_MARK}{uuid.uuid4().hex}"
             path.mkdir(parents=True)
-            descriptor = _try_lock(path, fcntl.LOCK_EX, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = self._lock_entry(path.name, fcntl.LOCK_EX)
             if descriptor is not None:
-                return path, descriptor
-
-    def _recover(self, case: str) -> None:
-        for path in self._work.glob(f"{case}{_MARK}*"):
-            descriptor = _try_lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB, os.O_RDONLY | os.O_DIRECTORY)
-            if descriptor is not None:
-                self._clear(path, case)
+                if path.exists():
+                    return path, descriptor
+                self._clear(path, case)  # it was taken for a dead one's before it was locked
                 os.close(descriptor)
 
+    def _recover(self, case: str) -> None:
+        folders = (self._work, self._alive)
+        for name in {path.name for folder in folders for path in folder.glob(f"{case}{_MARK}*")}:
+            descriptor = self._lock_entry(name, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if descriptor is not None:
+                self._clear(self._work / name, case)
+                os.close(descriptor)
+
+    def _lock_entry(self, name: str, operation: int) -> int | None:
+        self._alive.mkdir(parents=True, exist_ok=True)
+        return _try_lock(self._alive / name, operation, os.O_RDWR | os.O_CREAT)
+
     def _clear(self, entry: Path, case: str) -> None:
+        """Undo and remove an entry, and then its lock, which is held."""
         self._put_back(entry, case)
         shutil.rmtree(entry, ignore_errors=True)
+        (self._alive / entry.name).unlink(missing_ok=True)
 
     def _put_back(self, entry: Path, case: str) -> None:
         target = self._published / case
@@ -187,9 +197,9 @@ def _locked(path: Path, operation: int) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _is_locked(folder: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
