@@ -26,7 +26,8 @@ def test_an_entry_is_locked_by_a_file_that_a_network_disk_can_lock_too(
         assert staging.dead() == []
         staging.sweep()
         assert entry.is_dir()
-    assert not (entry.exists() or lock.exists())
+    assert not entry.exists()
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize("what", ["work", "alive"])
