@@ -64,10 +64,7 @@ class BatchIntake:
         )
 
     def _spec(self, name: str, wanted: BatchWanted) -> MapSpec:
-        dataset = self._library.find(name)
-        unused = dataset is not None and not dataset.cases() and not self._jobs.has_live(name, Kind.MASK)
-        labels, units = wanted.spec_texts()
-        return chosen_spec(dataset, labels, units, unused=unused)
+        return chosen_spec(self._library.find(name), *wanted.spec_texts(), self._jobs)
 
 
 class _Folder:

@@ -10,12 +10,10 @@ from api.dependencies import DatasetName, JobsOf, LibraryOf
 from api.models import DatasetBody, DatasetList, DatasetWanted, Spec
 from api.problems import responses
 from api.smallbody import SmallBody
-from api.specs import spec_conflict
+from api.specs import is_unused, spec_conflict
 from dmapsvc.errors import BadName, BadSpec, Conflict, DiskFull, NotFound, TooLarge
-from dmapsvc.jobs import Kind
-from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import Reader, WritableDataset
+from dmapsvc.store import Reader
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=SmallBody)
 
@@ -42,8 +40,8 @@ def put_dataset(
     spec = MapSpec.from_json(wanted.spec.model_dump())
     with library.changing(dataset):
         before = library.find(dataset)
-        if before is not None and before.spec != spec:
-            _check_unused(before, spec, jobs)
+        if before is not None and before.spec != spec and not is_unused(before, jobs):
+            raise spec_conflict(before, spec)
         made = library.create(dataset, spec, wanted.names)
     response.status_code = 201 if before is None else 200
     return _body(made)
@@ -70,12 +68,6 @@ def delete_dataset(dataset: DatasetName, library: LibraryOf, jobs: JobsOf) -> No
         doomed = library.open(dataset)
         jobs.forget(dataset)
         doomed.destroy()
-
-
-def _check_unused(dataset: WritableDataset, spec: MapSpec, jobs: Jobs) -> None:
-    """Raise Conflict if anything is published, or is being made, under the spec of `dataset`."""
-    if not dataset.is_empty() or jobs.has_live(dataset.name, Kind.MASK):
-        raise spec_conflict(dataset, spec)
 
 
 def _body(dataset: Reader) -> DatasetBody:

@@ -103,10 +103,7 @@ class Intake:
             self._library.create(before.name, before.spec, before.names)
 
     def _spec(self, asked: Asked, dataset: WritableDataset | None) -> MapSpec:
-        unused = (
-            dataset is not None and dataset.is_empty() and not self._jobs.has_live(asked.dataset, Kind.MASK)
-        )
-        return chosen_spec(dataset, asked.labels, asked.units, unused=unused)
+        return chosen_spec(dataset, asked.labels, asked.units, self._jobs)
 
     def _published(
         self, request: Request, dataset: WritableDataset | None, record: CaseRecord | None

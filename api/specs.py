@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 from dmapsvc.errors import BadSpec, Conflict, printable
+from dmapsvc.jobs import Kind
+from dmapsvc.jobs.engine import Jobs
 from dmapsvc.spec import MapSpec, Spacing
 from dmapsvc.store import WritableDataset
 
 
 def chosen_spec(
-    dataset: WritableDataset | None, labels: str | None, units: str | None, *, unused: bool = False
+    dataset: WritableDataset | None, labels: str | None, units: str | None, jobs: Jobs
 ) -> MapSpec:
     """The spec of `dataset` with what was asked for, `labels` like '5,6,7' and `units`, in place of its own.
 
     Without a dataset the rest is MapSpec's defaults. Raises BadSpec for what can be no spec, and Conflict
-    where the dataset has another, unless it was given none (the defaults) and is `unused`.
+    where the dataset has another, unless it was given none (the defaults) and `is_unused`.
     """
     own = MapSpec() if dataset is None else dataset.spec
     asked = MapSpec.parse(labels, units or own.units)
     spec = asked if labels is not None else MapSpec(labels=own.labels, units=asked.units)
-    if dataset is not None and spec != own and not (unused and own == MapSpec()):
+    if dataset is not None and spec != own and not (own == MapSpec() and is_unused(dataset, jobs)):
         raise spec_conflict(dataset, spec)
     return spec
+
+
+def is_unused(dataset: WritableDataset, jobs: Jobs) -> bool:
+    """Whether nothing is published, and nothing is being made, under the spec of `dataset`."""
+    return not jobs.has_live(dataset.name, Kind.MASK) and dataset.is_empty()
 
 
 def spec_conflict(dataset: WritableDataset, asked: MapSpec) -> Conflict:

@@ -75,7 +75,7 @@ class BucketDataset(WritableDataset):
         return sorted(self._published_cases())
 
     def is_empty(self) -> bool:
-        """Whether no case is published; lists until there is one."""
+        """As `WritableDataset` says."""
         return not BucketRoot(self._objects, self.name).has_case()
 
     def look(self, case: str) -> bytes | None:

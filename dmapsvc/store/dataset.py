@@ -18,7 +18,7 @@ from dmapsvc.errors import NotFound
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import layout
 from dmapsvc.store.files import flush_folder, flush_tree, link_tree, read_json, replace_json, write_json
-from dmapsvc.store.reader import dataset_name, list_cases
+from dmapsvc.store.reader import dataset_name, has_case, list_cases
 from dmapsvc.store.record import CaseRecord, ImageRecord
 from dmapsvc.store.rules import check_spec, check_vacant
 from dmapsvc.store.sound import is_sound_array, is_sound_group
@@ -63,7 +63,8 @@ class Dataset(WritableDataset):
             node = layout.group_node(layout.dataset_attributes(spec, names or {}))
             if (path / layout.NODE).exists():
                 present = cls(path, staging=staging)
-                check_spec(present.name, present.spec, spec, used=bool(present.cases()))
+                if present.spec != spec:
+                    check_spec(present.name, present.spec, spec, used=not present.is_empty())
                 if present.spec != spec or (names is not None and dict(names) != present.names):
                     replace_json(path / layout.NODE, node, temporary=entry)
             else:
@@ -90,6 +91,10 @@ class Dataset(WritableDataset):
     def cases(self) -> list[str]:
         """The names of the cases published now, sorted."""
         return list_cases(self.path)
+
+    def is_empty(self) -> bool:
+        """As `WritableDataset` says."""
+        return not has_case(self.path)
 
     def look(self, case: str) -> bytes | None:
         """As `WritableDataset` says."""
@@ -130,7 +135,7 @@ class Dataset(WritableDataset):
     def destroy_unused(self) -> None:
         """As `WritableDataset` says."""
         with self._staging.lock_dataset():
-            if not (self.cases() or self._staging.is_used()):
+            if self.is_empty() and not self._staging.is_used():
                 self._destroy()
 
     @contextmanager

@@ -6,6 +6,7 @@ HTTP cannot list, so the cases are given. Nothing that is missing or damaged is 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -243,3 +244,12 @@ def list_cases(path: Path) -> list[str]:
         return sorted(entry.name for entry in path.iterdir() if (entry / NODE).is_file())
     except FileNotFoundError:
         return []
+
+
+def has_case(path: Path) -> bool:
+    """Whether a case is published in the folder `path`; looks until there is one."""
+    try:
+        with os.scandir(path) as entries:
+            return any(Path(entry.path, NODE).is_file() for entry in entries)
+    except FileNotFoundError:
+        return False

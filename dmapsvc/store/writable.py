@@ -85,9 +85,9 @@ class WritableDataset(Reader, ABC):
         with self.copied(case) as folder:
             return is_sound_case(folder, record)
 
+    @abstractmethod
     def is_empty(self) -> bool:
-        """Whether no case is published."""
-        return not self.cases()
+        """Whether no case is published; looks until there is one."""
 
     @abstractmethod
     def delete(self, case: str) -> None:

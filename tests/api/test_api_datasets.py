@@ -19,6 +19,7 @@ from api import downloads
 from api.app import create_app
 from api.dependencies import get_library
 from dmapsvc.settings import Settings
+from dmapsvc.store import Dataset
 from tests.api.bodies import SHAPE, SPACING, affine_of, nifti, npy, two_balls
 from tests.api.talk import Talk, assert_problem, serving
 
@@ -106,6 +107,18 @@ def test_a_change_of_one_dataset_does_not_wait_for_another(tmp_path: Path) -> No
         assert client.delete("/v1/datasets/b", timeout=5).status_code == 204
         with pytest.raises(httpx.ReadTimeout):
             client.put("/v1/datasets/a", json=WANTED, timeout=0.2)
+
+
+def test_an_upload_looks_at_no_other_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    with serving(create_app(Settings(data=tmp_path))) as client:
+        client.put("/v1/datasets/a", json=WANTED)
+        for name in ("cases", "is_empty"):
+            monkeypatch.setattr(Dataset, name, lambda _, name=name: asked.append(name))
+        for path in ("one/mask", "two/mask?labels=5,6&units=voxel", "two/image"):
+            answer = client.put(f"/v1/datasets/a/cases/{path}", content=nifti(two_balls()))
+            assert answer.status_code == 202, answer.text
+    assert asked == []
 
 
 def test_reading_waits_for_no_lock_and_undoes_nothing(work: Talk) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from numpy.typing import NDArray
 
-from dmapsvc.errors import Damaged
+from dmapsvc.errors import Conflict, Damaged
+from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset, Reader
 
 if TYPE_CHECKING:
@@ -53,3 +55,28 @@ def test_a_dataset_is_destroyed_as_unused_only_if_it_is(
     with Dataset.open(dataset.path).at_work():
         assert survives()
     assert not survives()
+
+
+def test_one_case_is_enough_to_know_that_a_dataset_is_used(
+    dataset: Dataset, maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert dataset.is_empty()
+    (dataset.path / "no case").mkdir()
+    assert dataset.is_empty()
+    for case in "abcd":
+        maps.publish(dataset, case, "a" * 64)
+    monkeypatch.setattr(Dataset, "cases", lambda _: pytest.fail("all were listed"))
+    looked: list[Path] = []
+    is_file = Path.is_file
+
+    def look(path: Path) -> bool:
+        looked.append(path)
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", look)
+    assert not dataset.is_empty()
+    assert len(looked) <= 3  # the dataset's own file and the folder that is no case may come first
+    with pytest.raises(Conflict, match="has published cases"):
+        Dataset.create(dataset.path, MapSpec(labels=(99,)))
+    monkeypatch.setattr(Dataset, "is_empty", lambda _: pytest.fail("it does not matter"))
+    Dataset.create(dataset.path, dataset.spec)
