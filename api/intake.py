@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
+import sqlalchemy as sa
 
 from api.library import Library, record_of
 from api.specs import chosen_spec
@@ -85,20 +86,31 @@ class Intake:
         made = self._library.create(asked.dataset, request.spec)
         try:
             upload.settle()
-            job, created = self._jobs.submit(
+            job, taken = self._jobs.submit(
                 request, published_revision=0 if record is None else record.revision
             )
         except Exception:
-            self._undo(made, dataset)
+            if not self._may_be_accepted(request):
+                upload.drop()
+                self._undo(made, dataset)
             raise
-        if created:
-            upload.keep()
+        if not taken:
+            upload.drop()
         return Accepted(job=job, published=False)
 
+    def _may_be_accepted(self, request: Request) -> bool:
+        """Whether `request` may have its job after an error: perhaps only the commit's answer was lost."""
+        try:
+            return self._jobs.owns(request)
+        except sa.exc.SQLAlchemyError:
+            return True
+
     def _undo(self, made: WritableDataset, before: WritableDataset | None) -> None:
-        """Leave the dataset as it was before it was `made` for a job that was not accepted."""
+        """Leave the dataset as it was before it was `made`, unless some other job needs it now."""
+        if any(self._jobs.has_live(made.name, kind) for kind in Kind):
+            return
         if before is None:
-            made.destroy()
+            made.destroy_unused()
         elif before.spec != made.spec:
             self._library.create(before.name, before.spec, before.names)
 

@@ -1,4 +1,4 @@
-"""A request's body on disk: streamed, hashed on the way, bounded, and gone again unless a job took it over.
+"""A request's body on disk: streamed, hashed on the way, bounded, and gone again unless it was settled.
 
 Knows nothing of masks or jobs; the bytes never lie in memory whole.
 """
@@ -27,10 +27,10 @@ BLOCK = 2**20  # bytes hashed and written at once: few enough to be light, enoug
 class Upload:
     """A body: `path` on disk and, once it is whole, `sha256`, 64 hexadecimal digits."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, part: Path) -> None:
+        self.path = part
         self.sha256 = ""
-        self._kept = False
+        self._part = part
 
     @property
     def name(self) -> str:
@@ -38,23 +38,22 @@ class Upload:
         return self.path.with_suffix("").name
 
     def settle(self) -> None:
-        """Give the file its name."""
-        self.path = self.path.rename(self.path.with_suffix(""))
+        """Give the file its name. From now on it may be a job's, so that only `drop` removes it."""
+        self.path = self._part.rename(self._part.with_suffix(""))
         _sync_folder(self.path.parent)
 
-    def keep(self) -> None:
-        """The file is a job's from now on."""
-        self._kept = True
+    def drop(self) -> None:
+        """Remove the file, which is no job's."""
+        self.path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the file unless it was kept."""
-        if not self._kept:
-            self.path.unlink(missing_ok=True)
+        """Remove the file unless it was settled; safe while another thread settles it."""
+        self._part.unlink(missing_ok=True)
 
 
 @asynccontextmanager
 async def receive(request: Request, folder: Path, limit: int) -> AsyncIterator[Upload]:
-    """The body of `request` as a file in `folder`, safe on disk; removed when the block ends unless kept.
+    """The body of `request` as a file in `folder`, safe on disk; removed when the block ends unless settled.
 
     Raises TooLarge for a body of more than `limit` bytes, as soon as that is known; BadInput for a body that
     its sender compressed.

@@ -9,6 +9,7 @@ and when; a workflow whose row has ended, or is gone, ends without doing anythin
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ from dmapsvc.jobs.workers import list_workers
 from dmapsvc.settings import Settings
 
 WORKFLOW = "dmapsvc-run"
+
+_log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between looks at a job that is waited for
 
@@ -82,20 +85,28 @@ class Jobs:
             return list_workers(connection)
 
     def submit(self, request: Request, *, published_revision: int = 0) -> tuple[Job, bool]:
-        """The job of `request`, and whether a run was made for it, which then owns the file in the spool.
+        """The job of `request`, and whether its run now owns the file in the spool.
 
-        A run of the same job that has not ended is that job; else it runs (again). Another mask of the case
+        A run of the same job that has not ended is that job, and takes the file only if it lost its own
+        before it began; else the job runs (again). Another mask of the case
         that has not ended, or the same one with another spacing, is Conflict, or is cancelled if
         `request.replace`; another image is cancelled.
-        `published_revision` is the case's in the store. Raises Busy when the queue is full.
+        `published_revision` is the case's in the store. Raises Busy when the queue is full. After an
+        error of the database it may have been accepted all the same: see `owns`.
         """
         with writing(self._engine) as connection:
             rivals = rivals_of(connection, request)
             if (same := same_of(request, rivals)) is not None:
-                return self._job(connection, same), False
+                return self._job(connection, same), self._adopt(connection, same, request)
             job, spent = self._accept(connection, request, rivals, published_revision)
         self._clear(rivals, spent)
         return job, True
+
+    def owns(self, request: Request) -> bool:
+        """Whether a run has the upload of `request`, once whoever accepts a job now has come to an end."""
+        its = sa.exists().where(runs.c.job == request.id, runs.c.spool == request.spool)
+        with writing(self._engine) as connection:
+            return bool(connection.execute(sa.select(its)).scalar_one())
 
     def get(self, job: str) -> Job:
         """The job with this id; raises NotFound."""
@@ -196,6 +207,16 @@ class Jobs:
                 connection.execute(sa.delete(batches).where(batches.c.dataset == dataset))
         self._clear(rows, [row.spool for row in rows if row.spool])
 
+    def _adopt(self, connection: sa.Connection, row: Row, request: Request) -> bool:
+        """Give the run of `row` the upload of `request` if it waits without its own; whether it did."""
+        if row.state != State.QUEUED or self._has_file(row):
+            return False
+        asked = {**row.request, "spool": request.spool}
+        connection.execute(
+            sa.update(runs).where(runs.c.seq == row.seq).values(spool=request.spool, request=asked)
+        )
+        return True
+
     def _accept(
         self,
         connection: sa.Connection,
@@ -258,12 +279,15 @@ class Jobs:
     def _clear(self, rows: Iterable[Row], spent: Iterable[str]) -> None:
         """Take `rows` that were queued out of the engine's queue, and remove uploads.
 
-        Nothing is lost if this is cut short: their workflows would end by themselves, and uploads of no
-        job are collected (`dmapsvc.keeping`).
+        What called for this is committed, so that it must not fail. Nothing is lost if it is cut short: their
+        workflows would end by themselves, and uploads of no job are collected (`dmapsvc.keeping`).
         """
-        if queued := [row.run for row in rows if row.state == State.QUEUED and row.run]:
-            self._client.cancel_workflows(queued)
-        remove_uploads(self._settings.spool, spent)
+        try:
+            if queued := [row.run for row in rows if row.state == State.QUEUED and row.run]:
+                self._client.cancel_workflows(queued)
+            remove_uploads(self._settings.spool, spent)
+        except Exception as error:
+            _log.warning("could not clear up after jobs that were stopped: %s", error)
 
     @staticmethod
     def _job(connection: sa.Connection, row: Row) -> Job:

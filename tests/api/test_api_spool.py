@@ -33,10 +33,28 @@ def receive_and_sweep(folder: Path) -> list[bytes]:
             upload.settle()
             broken_off(folder)
             contents.append(upload.path.read_bytes())
+            upload.drop()
             assert upload.sha256 == hashlib.sha256(b"mask").hexdigest()
 
     asyncio.run(receive())
     return contents
+
+
+def test_an_upload_outlives_its_request_once_it_is_settled(tmp_path: Path) -> None:
+    """A server that stops cancels the request, while a thread goes on to commit the job."""
+
+    async def receive(*, settled: bool) -> None:
+        async with spool.receive(request_of(b"mask"), tmp_path, 100) as upload:
+            if settled:
+                upload.settle()
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(receive(settled=False))
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(receive(settled=True))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mask"]
 
 
 def test_an_upload_that_is_judged_is_not_swept(tmp_path: Path) -> None:

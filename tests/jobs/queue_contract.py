@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.jobs.database import open_database
-from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.engine import Jobs, remove_uploads
 from dmapsvc.jobs.retention import Retention
 from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
@@ -53,6 +53,31 @@ class QueueContract:
         assert not created
         assert again == first
         assert len(jobs.list().jobs) == 1
+
+    def test_a_job_that_waits_without_its_upload_takes_the_one_that_comes_again(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        first, again, third = (request(settings) for _ in range(3))
+        job, _ = jobs.submit(first)
+        remove_uploads(settings.spool, [first.spool])
+        assert jobs.submit(again) == (job, True)
+        assert jobs.submit(third) == (job, False)
+        jobs.cancel(job.id)
+        jobs.retry(job.id)
+        remove_uploads(settings.spool, [third.spool])
+        assert uploads(settings) == {again.spool}
+
+    def test_what_was_accepted_is_so_though_clearing_up_after_it_fails(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        first = request(settings)
+        jobs.submit(first)
+        upload = settings.spool / str(first.spool)
+        upload.unlink()
+        upload.mkdir()  # which no unlink removes
+        job, taken = jobs.submit(request(settings, mask="second", replace=True))
+        assert taken
+        assert [live.id for live in jobs.live("knees", "a")] == [job.id]
 
     def test_many_at_once_make_one_run(self, jobs: Jobs, settings: Settings) -> None:
         with ThreadPoolExecutor(8) as pool:
