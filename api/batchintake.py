@@ -11,7 +11,7 @@ from pathlib import Path
 from api.library import Library
 from api.models import BatchWanted
 from api.specs import chosen_spec
-from dmapsvc.errors import BadFile, Damaged
+from dmapsvc.errors import BadFile, Conflict, Damaged, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile
 from dmapsvc.jobs.engine import Jobs
@@ -20,7 +20,6 @@ from dmapsvc.pipeline import CaseFile, find_cases
 from dmapsvc.roots import Roots
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
-from dmapsvc.store import WritableDataset
 from dmapsvc.telemetry.context import request_id
 from dmapsvc.telemetry.tracing import traceparent
 from dmapsvc.volumes.checks import check_spacing
@@ -48,7 +47,7 @@ class BatchIntake:
         self._jobs.batches.check_room(files)
         with self._library.changing(name):
             spec = self._spec(name, wanted)
-            dataset = self._library.create(name, spec)
+            self._library.create(name, spec)
         asked = BatchAsked(
             dataset=name,
             labels=wanted.labels,
@@ -60,7 +59,7 @@ class BatchIntake:
         )
         folder = _Folder(asked, labels, images, roots)
         return self._jobs.batches.submit(
-            asked, map(folder.files_of, cases), (len(cases), files), _Published(dataset)
+            asked, map(folder.files_of, cases), (len(cases), files), _Published(self._library, name, spec)
         )
 
     def _spec(self, name: str, wanted: BatchWanted) -> MapSpec:
@@ -121,11 +120,24 @@ class _Folder:
 
 
 class _Published:
-    """What is published in a dataset, as it was when this was made."""
+    """What is published in the dataset `name`, as it was when this was made."""
 
-    def __init__(self, dataset: WritableDataset) -> None:
-        self.cases = frozenset(dataset.cases())
-        self._dataset = dataset
+    def __init__(self, library: Library, name: str, spec: MapSpec) -> None:
+        self._library, self._name, self._spec = library, name, spec
+        self._dataset = library.open(name)
+        self.cases = frozenset(self._dataset.cases())
+
+    def check(self) -> None:
+        """Raise Conflict unless the dataset is there, with this spec."""
+        try:
+            same = self._library.read(self._name).spec == self._spec
+        except NotFound:
+            same = False
+        if not same:
+            raise Conflict(
+                f"dataset {self._name!r} was deleted or given another spec while its batch was submitted",
+                remedy="Submit the folder again",
+            )
 
     def revision(self, case: str) -> int:
         """The revision of a published case; 0 for one that is damaged or gone."""

@@ -63,6 +63,9 @@ class Shelf(Protocol):
     def revision(self, case: str) -> int:
         """The revision of a published case; 0 if it is none any more."""
 
+    def check(self) -> None:
+        """Raise Conflict unless the dataset is there, with the batch's spec."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
@@ -71,7 +74,7 @@ class Batch:
     `cases` is how many masks were found, `files` how many files with their images. Of these, `published`
     were skipped, since their cases are published from them, and `under_way` were left to the upload or batch
     that has them in the queue; jobs that a later batch has run again are that one's. `submitted` is False as
-    long as files are added, and for good if that was cut short: submit it again.
+    long as files are added, and for good if that was cut short or cancelled: submit it again.
     """
 
     id: str

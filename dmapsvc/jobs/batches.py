@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
 import sqlalchemy as sa
 
-from dmapsvc.errors import BadInput, Busy, NotFound, TooLarge
+from dmapsvc.errors import BadInput, Busy, Conflict, NotFound, TooLarge
 from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile, BatchPage, Shelf
-from dmapsvc.jobs.batchrows import Taken, take
+from dmapsvc.jobs.batchrows import Taken, republished, take
 from dmapsvc.jobs.database import writing
 from dmapsvc.jobs.record import State
 from dmapsvc.jobs.table import LIVE, Row, batches, runs
@@ -40,8 +40,9 @@ class Batches:
         """Take the files of `cases`, each case's mask before its image; `counts` of cases and of files.
 
         A file whose case is published from it, and one that is queued or running, is passed over; one that
-        stands in another's way, or has a problem already, is a job that failed. Raises TooLarge for more
-        files than may ever wait, Busy while too many do.
+        stands in another's way, or has a problem already, is a job that failed. Stops short where the batch
+        is cancelled meanwhile. Raises TooLarge for more files than may ever wait, Busy while too many do,
+        Conflict where the dataset is deleted meanwhile, and what `shelf.check` raises.
         """
         batch = uuid.uuid4().hex
         with writing(self._engine) as connection:
@@ -58,10 +59,11 @@ class Batches:
             )
         published = under_way = 0
         for some in _parts(cases):
-            taken = self._take(some, shelf, batch)
+            if (taken := self._take(some, shelf, batch)) is None:
+                return self.get(batch)
             published, under_way = published + taken.published, under_way + taken.under_way
         with self._engine.begin() as connection:
-            ours = sa.update(batches).where(batches.c.batch == batch)
+            ours = sa.update(batches).where(batches.c.batch == batch, ~batches.c.cancelled)
             connection.execute(ours.values(published=published, under_way=under_way, submitted=True))
         return self.get(batch)
 
@@ -99,10 +101,14 @@ class Batches:
         return BatchPage(batches=found, next=str(page[-1].seq) if more else None)
 
     def cancel(self, batch: str) -> Batch:
-        """Cancel the jobs of a batch that have not ended; those that run stop as soon as they notice."""
+        """Cancel the jobs of a batch that have not ended; those that run stop as soon as they notice.
+
+        What is still being submitted of it goes no further.
+        """
         self.get(batch)
         ours = runs.c.batch == batch
         with writing(self._engine) as connection:
+            connection.execute(sa.update(batches).where(batches.c.batch == batch).values(cancelled=True))
             begun = sa.and_(ours, runs.c.state == State.QUEUED, runs.c.run.is_not(None))
             known = connection.execute(sa.select(runs).where(begun)).all()  # to the engine; never many
             queued = sa.update(runs).where(ours, runs.c.state == State.QUEUED)
@@ -112,12 +118,23 @@ class Batches:
         self._clear(known, ())
         return self.get(batch)
 
-    def _take(self, cases: Sequence[Sequence[BatchFile]], shelf: Shelf, batch: str) -> Taken:
+    def _take(self, cases: Sequence[Sequence[BatchFile]], shelf: Shelf, batch: str) -> Taken | None:
+        """Take some cases; None if the batch was cancelled."""
+        shelf.check()
+        known = self._known(cases, shelf)
         with writing(self._engine) as connection:
-            taken = take(connection, cases, shelf, batch)
+            if not _goes_on(connection, batch):
+                return None
+            taken = take(connection, cases, known, batch)
         if taken.stopped or taken.uploads:
             self._clear(taken.stopped, taken.uploads)
         return taken
+
+    def _known(self, cases: Sequence[Sequence[BatchFile]], shelf: Shelf) -> _Known:
+        """The shelf with what `take` will ask of it: read here, for it works while everybody else waits."""
+        with self._engine.connect() as connection:
+            asked = republished(connection, cases, shelf)
+        return _Known(shelf, {case: shelf.revision(case) for case in asked})
 
     def _check_room(self, connection: sa.Connection, files: int) -> None:
         if files > self._most:
@@ -136,6 +153,22 @@ class Batches:
             )
 
 
+class _Known:
+    """A shelf of which some revisions are known.
+
+    One that is old by now does no harm: what was published since was accepted, as a run of that revision.
+    """
+
+    def __init__(self, shelf: Shelf, revisions: Mapping[str, int]) -> None:
+        self.cases, self.check = shelf.cases, shelf.check
+        self._shelf, self._revisions = shelf, revisions
+
+    def revision(self, case: str) -> int:
+        """As it is known; read where the queue changed so that it is asked for after all."""
+        known = self._revisions.get(case)
+        return self._shelf.revision(case) if known is None else known
+
+
 def parse_cursor(cursor: str) -> int:
     """The place in a list at which a page begins; raises BadInput for what is no `next`."""
     if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 18:
@@ -148,6 +181,17 @@ def _parts(cases: Iterable[Sequence[BatchFile]]) -> Iterator[list[Sequence[Batch
     left = iter(cases)
     while some := list(islice(left, _AT_ONCE)):
         yield some
+
+
+def _goes_on(connection: sa.Connection, batch: str) -> bool:
+    """Whether the batch was not cancelled; raises Conflict if its dataset, and it with it, was deleted."""
+    query = sa.select(batches.c.cancelled).where(batches.c.batch == batch)
+    cancelled = connection.execute(query).scalar_one_or_none()
+    if cancelled is None:
+        raise Conflict(
+            f"batch {batch}", "its dataset was deleted while it was submitted", "Submit the folder again"
+        )
+    return not cancelled
 
 
 def _counts(connection: sa.Connection, rows: Sequence[Row]) -> dict[str, dict[State, int]]:

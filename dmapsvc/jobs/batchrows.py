@@ -36,6 +36,13 @@ def take(connection: sa.Connection, cases: Sequence[Sequence[BatchFile]], shelf:
     return _Taking(connection, cases, shelf, batch).take()
 
 
+def republished(connection: sa.Connection, cases: Sequence[Sequence[BatchFile]], shelf: Shelf) -> list[str]:
+    """The published ones of `cases` that `take` would make anew now, so that it asks for their revision."""
+    masks = [files[0].request for files in cases if files[0].request.case in shelf.cases]
+    before = _runs_of(connection, masks)
+    return [mask.case for mask in masks if not _is_spared(mask, before[mask.case, mask.kind], shelf)]
+
+
 class _Taking:
     def __init__(
         self, connection: sa.Connection, cases: Sequence[Sequence[BatchFile]], shelf: Shelf, batch: str
@@ -62,11 +69,11 @@ class _Taking:
         """Whether the file gets a run that waits; `anew`: the file before it, of the same case, got one."""
         request, problem = file.request, file.problem
         before = self._before[request.case, request.kind]
-        rivals = [row for row in before if row.state in LIVE and not row.stopping]
+        rivals = _rivals(before)
         if problem is None and same_of(request, rivals) is not None:
             self._taken.under_way += 1
             return False
-        if problem is None and not anew and self._is_published(request, before):
+        if problem is None and not anew and _is_published(request, before, self._shelf):
             self._taken.published += 1
             return False
         problem = problem or _in_the_way(request, rivals)
@@ -75,14 +82,6 @@ class _Taking:
             self._taken.stopped += rivals
         self._rows.append(self._row(request, before, problem))
         return problem is None
-
-    def _is_published(self, request: Request, before: Sequence[Row]) -> bool:
-        """Whether what is published of the case was made from just this file, as far as the queue knows."""
-        done = [row for row in before if row.state == State.DONE]
-        newest = max(done, key=lambda row: row.revision, default=None)
-        if newest is None or request.case not in self._shelf.cases:
-            return False
-        return same_of(request, [newest]) is not None
 
     def _row(self, request: Request, before: Sequence[Row], problem: Problem | None) -> dict[str, Any]:
         now = time.time()
@@ -123,6 +122,23 @@ def _runs_of(connection: sa.Connection, masks: Iterable[Request]) -> dict[tuple[
         for row in connection.execute(query):
             found[row.case_name, row.kind].append(row)
     return found
+
+
+def _rivals(before: Sequence[Row]) -> list[Row]:
+    return [row for row in before if row.state in LIVE and not row.stopping]
+
+
+def _is_spared(mask: Request, before: Sequence[Row], shelf: Shelf) -> bool:
+    return same_of(mask, _rivals(before)) is not None or _is_published(mask, before, shelf)
+
+
+def _is_published(request: Request, before: Sequence[Row], shelf: Shelf) -> bool:
+    """Whether what is published of the case was made from just this file, as far as the queue knows."""
+    done = [row for row in before if row.state == State.DONE]
+    newest = max(done, key=lambda row: row.revision, default=None)
+    if newest is None or request.case not in shelf.cases:
+        return False
+    return same_of(request, [newest]) is not None
 
 
 def _in_the_way(request: Request, rivals: Sequence[Row]) -> Problem | None:

@@ -69,6 +69,7 @@ batches = sa.Table(
     sa.Column("published", sa.Integer, nullable=False, server_default="0"),  # files passed over, for that
     sa.Column("under_way", sa.Integer, nullable=False, server_default="0"),  # likewise
     sa.Column("submitted", sa.Boolean, nullable=False, server_default=sa.false()),  # to its last file
+    sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),  # is submitted no further
     sa.Column("created", sa.Float, nullable=False),  # seconds since 1970, UTC
 )
 

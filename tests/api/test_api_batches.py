@@ -12,7 +12,15 @@ import httpx
 import numpy as np
 import pytest
 
+from api.batchintake import BatchIntake
+from api.library import Library
+from api.models import BatchWanted
 from demo.service import Service
+from dmapsvc.errors import Conflict
+from dmapsvc.jobs.batch import Batch
+from dmapsvc.jobs.engine import Jobs
+from dmapsvc.settings import Settings
+from dmapsvc.spec import MapSpec
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import Talk, assert_problem
 
@@ -142,6 +150,29 @@ def test_a_cancelled_batch_is_submitted_again(talk: Talk, root: Path, service: S
     assert again["published"] + sum(counts(again).values()) + again["under_way"] == 30
     talk.http.delete(f"/v1/datasets/{dataset}")
     assert talk.http.get(answer.headers["location"]).status_code == 404
+
+
+@pytest.mark.parametrize("then", ["another spec", "deleted"])
+def test_a_dataset_that_changes_under_its_batch_gets_no_jobs_of_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    settings = Settings(data=tmp_path, roots=str(root))
+    library = Library(settings)
+    labels = fill(root / "h", k=nifti(two_balls()))
+    with Jobs(settings) as jobs:
+        submit = jobs.batches.submit
+
+        def late(*wanted: Any) -> Batch:
+            library.open("knees").destroy()
+            if then == "another spec":
+                library.create("knees", MapSpec(labels=(9,)))
+            return submit(*wanted)
+
+        monkeypatch.setattr(jobs.batches, "submit", late)
+        wanted = BatchWanted(labels=str(labels))
+        with pytest.raises(Conflict, match="while its batch was submitted"):
+            BatchIntake(settings, library, jobs).accept("knees", wanted)
+        assert not jobs.list().jobs
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from dmapsvc.errors import BadFile, Busy, NotFound, TooLarge
+from dmapsvc.errors import BadFile, Busy, Conflict, NotFound, TooLarge
 from dmapsvc.jobs import Kind, Request, State
 from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile
+from dmapsvc.jobs.database import writing
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.jobs.retention import Retention
 from dmapsvc.jobs.table import runs
@@ -50,6 +51,22 @@ class Published:
         self.asked.append(case)
         return self.revisions[case]
 
+    def check(self) -> None:
+        pass
+
+
+@dataclass
+class Interrupted(Published):
+    """A shelf at whose second look, when the first of two parts is taken, something happens."""
+
+    happens: Callable[[], object] = lambda: None
+    looks: int = 0
+
+    def check(self) -> None:
+        self.looks += 1
+        if self.looks == 2:
+            self.happens()
+
 
 def source(case: str, content: str = "", *, kind: Kind = Kind.MASK, replace: bool = False) -> Request:
     """A request for a file that lies somewhere; another `content` is another state of the file."""
@@ -68,6 +85,9 @@ def source(case: str, content: str = "", *, kind: Kind = Kind.MASK, replace: boo
         bytes=None,
         replace=replace,
     )
+
+
+MANY = [source(f"case{number:04}") for number in range(600)]  # taken in several transactions
 
 
 def submit(jobs: Jobs, *requests: Request, shelf: Published | None = None) -> Batch:
@@ -174,6 +194,37 @@ class BatchContract:
         again = submit(jobs, source("b"))
         assert counts(again) == {"queued": 1}
 
+    def test_cancelling_while_it_is_submitted_stops_that(self, jobs: Jobs) -> None:
+        shelf = Interrupted(happens=lambda: jobs.batches.cancel(jobs.batches.list().batches[0].id))
+        batch = submit(jobs, *MANY, shelf=shelf)
+        assert (batch.submitted, shelf.looks) == (False, 2)
+        assert counts(batch).keys() == {"cancelled"}
+        assert not jobs.list(state=State.QUEUED).jobs
+        assert counts(submit(jobs, *MANY)) == {"queued": len(MANY)}
+
+    def test_deleting_its_dataset_while_it_is_submitted_stops_that(self, jobs: Jobs) -> None:
+        shelf = Interrupted(happens=lambda: jobs.forget("knees"))
+        with pytest.raises(Conflict, match="deleted while it was submitted"):
+            submit(jobs, *MANY, shelf=shelf)
+        assert not jobs.list().jobs
+        assert not jobs.batches.list().batches
+
+    def test_the_store_is_never_read_while_others_wait(self, jobs: Jobs, database: sa.Engine) -> None:
+        done, changed, upload = source("d"), source("c", "edited"), source("u")
+        submit(jobs, done, source("c"))
+        end(database, State.DONE, done, source("c"))
+
+        class Free(Published):
+            def revision(self, case: str) -> int:
+                with writing(database) as connection:
+                    connection.execute(sa.text("SELECT 1"))
+                return super().revision(case)
+
+        shelf = Free({"d": 3, "c": 4, "u": 5})
+        submit(jobs, done, changed, upload, source("n"), shelf=shelf)
+        assert shelf.asked == ["c", "u"]
+        assert [jobs.get(one.id).revision for one in (changed, upload)] == [5, 6]
+
     def test_a_failed_job_is_run_again_in_its_batch(self, jobs: Jobs, database: sa.Engine) -> None:
         batch = submit(jobs, source("a"))
         end(database, State.FAILED, source("a"))
@@ -218,7 +269,7 @@ class BatchContract:
         assert fresh.id != old.id
 
     def test_many_cases_are_taken_in_several_transactions(self, jobs: Jobs) -> None:
-        batch = submit(jobs, *(source(f"case{number:04}") for number in range(600)))
+        batch = submit(jobs, *MANY)
         assert counts(batch) == {"queued": 600}
         assert jobs.get(source("case0599").id).position == 600
 
