@@ -77,11 +77,18 @@ class _Taking:
             self._taken.published += 1
             return False
         problem = problem or _in_the_way(request, rivals)
-        if problem is None and before:
-            self._taken.uploads += stop(self._connection, rivals) + release(self._connection, request)
-            self._taken.stopped += rivals
+        if problem is None:
+            self._supersede(request, before, rivals)
         self._rows.append(self._row(request, before, problem))
         return problem is None
+
+    def _supersede(self, request: Request, before: Sequence[Row], rivals: Sequence[Row]) -> None:
+        """Stop the rivals and give up what uploads there are: of most files neither, so nothing is asked."""
+        if rivals:
+            self._taken.uploads += stop(self._connection, rivals)
+            self._taken.stopped += rivals
+        if any(row.spool for row in before):
+            self._taken.uploads += release(self._connection, request)
 
     def _row(self, request: Request, before: Sequence[Row], problem: Problem | None) -> dict[str, Any]:
         now = time.time()

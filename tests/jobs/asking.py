@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -59,6 +61,21 @@ def request(
 def uploads(settings: Settings) -> set[str]:
     """The files in the spool."""
     return {file.name for file in settings.spool.iterdir()}
+
+
+@contextmanager
+def noted(database: sa.Engine | type[sa.Engine]) -> Iterator[list[tuple[str, Any]]]:
+    """The statements that this database, or every one, is asked within the block, with their parameters."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        asked.append((statement, parameters))
+
+    sa.event.listen(database, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        sa.event.remove(database, "before_cursor_execute", note)
 
 
 def insert_batch(database: sa.Engine, requests: Sequence[Request], batch: str = "weekend") -> None:

@@ -23,7 +23,7 @@ from dmapsvc.jobs.retention import Retention
 from dmapsvc.jobs.table import runs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
-from tests.jobs.asking import request
+from tests.jobs.asking import noted, request, uploads
 
 ASKED = BatchAsked(
     dataset="knees",
@@ -224,6 +224,23 @@ class BatchContract:
         submit(jobs, done, changed, upload, source("n"), shelf=shelf)
         assert shelf.asked == ["c", "u"]
         assert [jobs.get(one.id).revision for one in (changed, upload)] == [5, 6]
+
+    def test_again_after_a_cancel_asks_no_more_for_more_files(self, jobs: Jobs) -> None:
+        def asked_for(files: range) -> int:
+            some = [source(f"case{number}") for number in files]
+            jobs.batches.cancel(submit(jobs, *some).id)
+            with noted(sa.Engine) as asked:
+                assert counts(submit(jobs, *some)) == {"queued": len(files)}
+            return sum("dmapsvc_runs" in statement for statement, _ in asked)
+
+        assert asked_for(range(2)) == asked_for(range(2, 42))
+
+    def test_it_takes_the_place_of_uploads_that_ended(self, jobs: Jobs, settings: Settings) -> None:
+        upload = request(settings, "a")
+        jobs.cancel(jobs.submit(upload)[0].id)
+        assert uploads(settings) == {upload.spool}
+        submit(jobs, source("a"))
+        assert uploads(settings) == set()
 
     def test_a_failed_job_is_run_again_in_its_batch(self, jobs: Jobs, database: sa.Engine) -> None:
         batch = submit(jobs, source("a"))
