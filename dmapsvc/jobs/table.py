@@ -116,8 +116,11 @@ def positions(connection: sa.Connection, rows: Iterable[Row]) -> dict[int, int]:
 def _places(connection: sa.Connection, priority: int, asked: list[int]) -> dict[int, int]:
     """The places of rows of one priority: how many come before all of them, and their order from there."""
     queued, same = runs.c.state == State.QUEUED, runs.c.priority == priority
-    earlier = sa.or_(runs.c.priority < priority, sa.and_(same, runs.c.seq < min(asked)))
-    before = connection.execute(sa.select(sa.func.count()).where(queued, earlier)).scalar_one()
+    earlier = sa.select(sa.func.count()).where(queued, runs.c.priority < priority).scalar_subquery()
+    older = sa.select(sa.func.count()).where(queued, same, runs.c.seq < min(asked)).scalar_subquery()
+    before = connection.execute(
+        sa.select(earlier + older)
+    ).scalar_one()  # two ranges of the index; OR is none
     place = sa.func.row_number().over(order_by=runs.c.seq).label("place")
     line = sa.select(runs.c.seq, place).where(queued, same, runs.c.seq.between(min(asked), max(asked)))
     places = line.subquery()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -15,15 +18,26 @@ from dmapsvc.jobs import Job, Kind, State
 from dmapsvc.jobs.database import open_database
 from dmapsvc.jobs.engine import Jobs, remove_uploads
 from dmapsvc.jobs.retention import Retention
-from dmapsvc.jobs.table import runs
+from dmapsvc.jobs.table import positions, runs
 from dmapsvc.settings import Settings
-from tests.jobs.asking import insert_batch, request, uploads
+from tests.jobs.asking import insert_batch, noted, request, uploads
 
 
 def submit_in_process(settings: Settings, case: str) -> str:
     """Open the queue, submit, and close it: what each of several APIs does."""
     with Jobs(settings) as jobs:
         return jobs.submit(request(settings, case))[0].id
+
+
+def explain(database: sa.Engine, statement: str, parameters: Any) -> str:
+    """How the database goes about a statement, knowing what is in its tables."""
+    explained = "EXPLAIN QUERY PLAN"
+    with database.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if connection.dialect.name == "postgresql":
+            explained = "EXPLAIN"
+            connection.exec_driver_sql("VACUUM ANALYZE dmapsvc_runs")
+        rows = connection.exec_driver_sql(f"{explained} {statement}", parameters)
+        return "\n".join(str(row[-1]) for row in rows)
 
 
 class QueueContract:
@@ -189,6 +203,23 @@ class QueueContract:
         assert [jobs.get(job.id).position for job in submitted] == [1, None, 2, 3]
         assert [job.position for job in jobs.list(case="d").jobs] == [3]
         assert [job.position for job in jobs.list().jobs] == [3, 2, None, 1]
+
+    def test_a_place_is_counted_from_the_part_of_the_index_that_lies_before_it(
+        self, jobs: Jobs, settings: Settings, database: sa.Engine
+    ) -> None:
+        asked_for = request(settings)
+        insert_batch(database, [replace(asked_for, case=f"c{number}") for number in range(4000)])
+        with database.begin() as connection:
+            connection.execute(sa.update(runs).where(runs.c.seq <= 2000).values(state=State.DONE))
+        with database.connect() as connection:
+            last = connection.execute(sa.select(runs).where(runs.c.seq == 2100)).one()
+            with noted(database) as asked:
+                assert positions(connection, [last]) == {last.seq: 100}
+        plan = explain(database, *next(one for one in asked if "row_number" not in one[0]))
+        assert plan.count("dmapsvc_runs_queue") == 2, plan
+        assert re.search(r"state ?=[^\n]*priority ?<", plan), plan
+        assert re.search(r"state ?=[^\n]*priority ?=[^\n]*seq ?<", plan), plan
+        assert not re.search("OR|Filter", plan), plan
 
     def test_an_upload_overtakes_a_batch(self, jobs: Jobs, settings: Settings, database: sa.Engine) -> None:
         waiting = [request(settings, case) for case in "abc"]
