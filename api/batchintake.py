@@ -11,7 +11,7 @@ from pathlib import Path
 from api.library import Library
 from api.models import BatchWanted
 from api.specs import chosen_spec
-from dmapsvc.errors import BadFile, Conflict, Damaged, NotFound
+from dmapsvc.errors import BadFile, Conflict, Damaged, NotFound, SourceAway
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile
 from dmapsvc.jobs.engine import Jobs
@@ -95,7 +95,7 @@ class _Folder:
             return BatchFile(request=request, problem=outside.problem)
         try:
             key = source_key(source, filename)
-        except BadFile as error:
+        except (BadFile, SourceAway) as error:
             return BatchFile(request=self._request(kind, case, filename, source, ""), problem=error.problem)
         return BatchFile(request=self._request(kind, case, filename, source, key))
 

@@ -16,6 +16,7 @@
     ├── Busy                503  the queue is full
     ├── DatabaseAway        503  the queue's database does not answer
     ├── DiskFull            507  no room to keep it; running the same job again can help
+    ├── SourceAway          503  the folder of a batch's file is not there, or fails
     ├── StoreAway           503  the bucket of the store does not answer, or refuses
     ├── Damaged             500  the store does not hold what it promises
     ├── DeviceFailed        500  a distance backend or its device cannot be used
@@ -168,6 +169,12 @@ class DiskFull(DmapsvcError):
     """The disk of the service is full."""
 
     status = 507
+
+
+class SourceAway(DmapsvcError):
+    """The folder that the file lies in cannot be reached."""
+
+    status = 503
 
 
 class StoreAway(DmapsvcError):

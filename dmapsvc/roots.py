@@ -47,19 +47,35 @@ class Roots:
         real = os.path.join(self._parent(file.parent), file.name)  # noqa: PTH118, four times as fast
         if os.path.islink(real):  # noqa: PTH114, likewise
             real = os.path.realpath(real)
-        return real if self._holds(real) else None
+        return real if self.holds(real) else None
+
+    def holds(self, path: str) -> bool:
+        """Whether `path`, which has no links in it, is below one of the folders."""
+        return self._holding(path) is not None
+
+    def is_there(self, path: str) -> bool:
+        """Whether the folder that `path` is below is there, and not empty, as it is with no disk mounted."""
+        root = self._holding(path)
+        if root is None:
+            return False
+        try:
+            with os.scandir(root) as names:
+                return any(names)
+        except OSError:
+            return False
 
     def is_real(self, path: str) -> bool:
         """Whether `path` is below one of the folders, with no link on the way."""
-        return os.path.realpath(path) == path and self._holds(path)
+        return os.path.realpath(path) == path and self.holds(path)
 
     def _is_below(self, text: str) -> bool:
         if len(text) > _LONGEST or not Path(text).is_absolute():
             return False
         try:
-            return self._holds(os.path.realpath(text))
+            return self.holds(os.path.realpath(text))
         except ValueError:  # a NUL, or what no file's name can be written with
             return False
 
-    def _holds(self, real: str) -> bool:
-        return any(real == root or real.startswith(root.rstrip("/") + "/") for root in self._folders)
+    def _holding(self, real: str) -> str | None:
+        below = (root for root in self._folders if real == root or real.startswith(root.rstrip("/") + "/"))
+        return next(below, None)

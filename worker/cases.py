@@ -15,12 +15,11 @@ import numpy as np
 from dmapsvc.errors import BadFile, Conflict, DiskFull, NotFound
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.run import Outcome, Run
-from dmapsvc.jobs.source import check_source
+from dmapsvc.jobs.source import check_source, source_sha256, unreadable
 from dmapsvc.maps import choose_backend, quantised_map
 from dmapsvc.maps.backends import load_backend
 from dmapsvc.pipeline import (
     check_voxels,
-    file_sha256,
     has_image,
     is_mapped,
     memory_needed,
@@ -43,14 +42,18 @@ def memory_of(request: Request, backend: str, settings: Settings) -> int:
     """Bytes of memory that running `request` takes, with a backend of `maps`.
 
     Of a batch's file the header is read for it. Raises BadFile if that shows a fault, or the file is not the
-    one that was submitted, or not below a root of `settings`; TooLarge for more voxels than they allow.
+    one that was submitted; SourceAway if it is not below a root of `settings` that is there; TooLarge for
+    more voxels than they allow.
     """
     content: Literal["labels", "image"] = "image" if request.kind is Kind.IMAGE else "labels"
     shape, size = request.shape, request.bytes
     if shape is None or size is None:
         check_source(request, Roots(settings.root_folders))
         path = Path(request.source or "")
-        header = read_header(path, name=request.filename, kind=content, spacing=request.spacing)
+        try:
+            header = read_header(path, name=request.filename, kind=content, spacing=request.spacing)
+        except OSError as error:
+            raise unreadable(error, request.filename) from error
         check_voxels(header, most=settings.max_voxels, name=request.filename)
         shape, size = header.shape, header.bytes
     return memory_needed(content, voxels=math.prod(shape), bytes=size, backend=backend)
@@ -190,5 +193,4 @@ def _sha256(run: Run) -> str:
     """The hash of the run's file; that of a batch was not read before."""
     if run.request.source is None:
         return run.request.sha256
-    run.progress("read", 0.0)
-    return file_sha256(run.path, run.request.filename)
+    return source_sha256(run.request, partial(run.progress, "read", 0.0))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dbos import DBOS, DBOSClient, DBOSConfig, Queue
 from dbos import error as engine_error
 
-from dmapsvc.errors import DeviceLost, DmapsvcError, Problem, Stalled, Superseded
+from dmapsvc.errors import DeviceLost, DmapsvcError, Problem, Stalled, Superseded, TooLarge
 from dmapsvc.jobs.database import APPLICATION, QUEUE, SERIALIZER, VERSION, open_database, relaxed
 from dmapsvc.jobs.engine import WORKFLOW, remove_uploads
 from dmapsvc.jobs.feeder import Feeder
@@ -167,12 +167,8 @@ class Executor:
 
     def _enter(self, run: Run, *, alone: bool) -> None:
         """Do the run as soon as there is room for it."""
-        try:
-            size = self._memory(run.request)
-            self._room.check(size, run.request.filename)
-        except DmapsvcError as error:
-            if self._ledger.refused(run.name, error.problem, keep_upload=False):
-                remove_uploads(self._settings.spool, [run.request.spool])
+        size = self._size(run)
+        if size is None:
             return
         try:
             with self._room.hold(size, alone=alone, give_up=self._stopping.is_set) as entered:
@@ -181,6 +177,29 @@ class Executor:
                 self._try(run)
         except DmapsvcError as error:
             self._fail(run, error.problem, keep_upload=False)
+
+    def _size(self, run: Run) -> int | None:
+        """Bytes of memory that the run takes; None if it cannot begin, and was refused."""
+        for attempt in itertools.count():
+            if self._stopping.wait(_PAUSE * 2 ** (attempt - 1) if attempt else 0):
+                raise HandedBack
+            try:
+                size = self._memory(run.request)
+                break
+            except DmapsvcError as error:
+                if error.permanent or attempt + 1 == self._settings.attempts:
+                    self._refuse(run, error, keep_upload=not error.permanent)
+                    return None
+        try:
+            self._room.check(size, run.request.filename)
+        except TooLarge as error:  # for this worker: another may have the room
+            self._refuse(run, error, keep_upload=True)
+            return None
+        return size
+
+    def _refuse(self, run: Run, error: DmapsvcError, *, keep_upload: bool) -> None:
+        if self._ledger.refused(run.name, error.problem, keep_upload=keep_upload) and not keep_upload:
+            remove_uploads(self._settings.spool, [run.request.spool])
 
     def _try(self, run: Run) -> None:
         """Attempt the run until it ends, `settings.attempts` times at most."""

@@ -26,11 +26,22 @@ from dmapsvc.errors import BadFile, DmapsvcError, TooLarge
 
 Compression = Literal["none", "gzip", "zlib", "bzip2"]
 
+MACHINE = {
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.EHOSTDOWN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}
+"""What a failing machine or a lost network disk says, whatever the file is."""
+
 HEAD = 4096  # bytes that tell the format and hold every fixed-size header
 _CHUNK = 1 << 22
 _SURPLUS = 1 << 20  # padding and footers that writers leave behind the voxels (MGH keeps its history there)
 _MOST_SKIPPED = 1 << 26  # NIfTI extensions lie before the voxels
-_MACHINE = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _QUOTE = re.compile("[:'\"`<\\[]")  # what a library's message quotes of a file comes after one of these
 _MOST = 1 << 62  # bytes of voxels; a header that promises more is not even quoted: it may be a page of digits
 _DEFLATE_RATIO = 1032  # the most that deflate can shrink (https://zlib.net/zlib_tech.html)
@@ -70,13 +81,13 @@ class Source:
 def open_source(path: Path, name: str | None) -> Iterator[Source]:
     """Open a file for reading. Raises BadFile if that cannot be done, and for what any reader stumbles over.
 
-    A failing machine (`_MACHINE`) stays the OSError it is: the file may be good.
+    A failing machine (`MACHINE`) stays the OSError it is: the file may be good.
     """
     shown = name or path.name
     try:
         file = path.open("rb")
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) in _MACHINE:
+        if getattr(error, "errno", None) in MACHINE:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise BadFile(f"{shown}: {reason.lower()}", "wanted a file that can be read") from error
@@ -95,7 +106,7 @@ def _readers_errors(name: str) -> Iterator[None]:
             f"{name}: not enough memory for its voxels", remedy="Crop it, or use a larger machine"
         ) from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _MACHINE:
+        if isinstance(error, OSError) and error.errno in MACHINE:
             raise
         raise damaged(name, error) from error
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from dmapsvc.errors import BadLabels, DeviceLost, NotFound, Stalled, Superseded
-from dmapsvc.jobs import Device
+from dmapsvc.errors import BadLabels, DeviceLost, NotFound, SourceAway, Stalled, Superseded
+from dmapsvc.jobs import Device, Request
 from dmapsvc.jobs.executor import Executor
 from dmapsvc.jobs.run import Outcome, Run
 from dmapsvc.settings import Settings
@@ -37,6 +37,7 @@ class Fake:
             "broken": self._broken,
             "once": self._broken_once,
             "poison": self._poison,
+            "away-once": self._done,
             "deleted": self._deleted,
             "lost": self._lost,
             "lost-once": self._lost_once,
@@ -56,6 +57,14 @@ class Fake:
             raise Superseded("no longer wanted")
         self._note(f"{case}.published", str(run.revision))
         return Outcome(notes=("a note",), seconds={"map": 0.5}, backend="fake")
+
+    def memory(self, request: Request) -> int:
+        """What a request takes; of a file that is `away`, for good or once, it cannot be told."""
+        tries = self._seen / f"{request.case}.away"
+        if request.filename == "away" or (request.filename == "away-once" and not tries.exists()):
+            self._note(tries.name, "")
+            raise SourceAway(f"{request.filename}: its disk is away")
+        return request.bytes or 1000
 
     def _note(self, name: str, line: str) -> None:
         with (self._seen / name).open("a") as file:
@@ -110,10 +119,9 @@ def main() -> None:
     threading.Thread(target=_watch, args=(stop,), daemon=True).start()
     if (seen / "hiccups").exists():
         sa.event.listen(sa.Engine, "before_cursor_execute", _hiccups(seen / "hiccups"))
+    fake = Fake(seen)
     device = Device(backend="fake", name="none", memory_used=1, memory_total=2**40)
-    executor = Executor(
-        settings, Fake(seen), memory=lambda request: request.bytes or 1000, device=lambda: device
-    )
+    executor = Executor(settings, fake, memory=fake.memory, device=lambda: device)
     (seen / "ready").touch()
     try:
         executor.serve(stop)

@@ -187,13 +187,29 @@ class WorkContract:
         release(settings, "left", "right")
         assert {ended(jobs, job).state for job in submitted} == {State.DONE}
 
-    def test_a_job_over_the_whole_budget_fails(self, jobs: Jobs, settings: Settings) -> None:
+    def test_a_file_that_is_away_for_a_while_is_waited_for(self, jobs: Jobs, settings: Settings) -> None:
+        job, _ = jobs.submit(request(settings, "soon", behaviour="away-once"))
+        assert ended(jobs, job).state is State.DONE
+
+    def test_a_file_that_stays_away_can_be_tried_again(self, jobs: Jobs, settings: Settings) -> None:
+        submitted, _ = jobs.submit(request(settings, "never", behaviour="away"))
+        job = ended(jobs, submitted)
+        assert (job.state, len(lines(settings, "never.away"))) == (State.FAILED, settings.attempts)
+        assert job.problem is not None
+        assert job.problem.status == 503
+        assert ended(jobs, jobs.retry(job.id)).run == 2
+
+    def test_a_job_over_the_whole_budget_fails_and_keeps_its_upload_for_a_larger_worker(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
         assert settings.memory_budget is not None
         job, _ = jobs.submit(request(settings, "huge", size=settings.memory_budget + 1))
         now = ended(jobs, job)
         assert (now.state, now.attempts) == (State.FAILED, 0)
         assert now.problem is not None
         assert now.problem.status == 413
+        assert len(uploads(settings)) == 1
+        assert ended(jobs, jobs.retry(job.id)).run == 2
 
 
 class DeathContract:
