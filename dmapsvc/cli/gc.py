@@ -40,5 +40,10 @@ def command(
         tallies = collect(settings, dry_run=dry_run)
     print_table(
         ("found" if dry_run else "removed", "count", "MB"),
-        [(tally.what, tally.count, f"{tally.bytes / 1e6:.1f}") for tally in tallies],
+        [(tally.what, tally.count, f"{tally.bytes / 1e6:.1f}") for tally in tallies if tally.fault is None],
     )
+    faults = [f"{tally.what}: {tally.fault}" for tally in tallies if tally.fault is not None]
+    for fault in faults:
+        typer.echo(f"could not be looked at or removed: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 
 import sqlalchemy as sa
 
-from dmapsvc.errors import NotFound
+from dmapsvc.errors import DmapsvcError, NotFound
 from dmapsvc.jobs.database import open_database
 from dmapsvc.jobs.retention import Retention
 from dmapsvc.keeping.files import broken_off, dead_locks, probes, unclaimed
-from dmapsvc.keeping.tally import OLD, Tally, size_of
+from dmapsvc.keeping.tally import OLD, Found, Tally, size_of
 from dmapsvc.settings import Settings
-from dmapsvc.store import DatasetStore, open_store
+from dmapsvc.store import open_store
 
 _DAY = 86_400.0  # seconds
 
@@ -37,35 +38,48 @@ def collect(settings: Settings, *, dry_run: bool = False) -> list[Tally]:
 def collect_with(engine: sa.Engine, settings: Settings, *, dry_run: bool = False) -> list[Tally]:
     """The same over a database that is open."""
     with closing(Retention(engine, settings.spool)) as retention:
-        return [
-            _jobs(retention, time.time() - settings.keep_days * _DAY, dry_run=dry_run),
-            _workflows(retention, time.time() - OLD, dry_run=dry_run),
-            broken_off(settings.spool, dry_run=dry_run),
-            unclaimed(settings.spool, retention.needed_uploads, dry_run=dry_run),
-            _unpublished(open_store(settings.store_location, settings.staging), dry_run=dry_run),
-            dead_locks(settings.locks, dry_run=dry_run),
-            probes(settings, dry_run=dry_run),
-        ]
+        ended, old = time.time() - settings.keep_days * _DAY, time.time() - OLD
+        kinds: dict[str, Callable[[], Found]] = {
+            "jobs that ended long ago": lambda: _jobs(retention, ended, dry_run=dry_run),
+            "ended workflows of the engine": lambda: _workflows(retention, old, dry_run=dry_run),
+            "uploads that broke off": lambda: broken_off(settings.spool, dry_run=dry_run),
+            "uploads of no job": lambda: unclaimed(settings.spool, retention.needed_uploads, dry_run=dry_run),
+            "cases never published": lambda: _unpublished(settings, dry_run=dry_run),
+            "locks of dead workers": lambda: dead_locks(settings.locks, dry_run=dry_run),
+            "temporary files": lambda: probes(settings, dry_run=dry_run),
+        }
+        return [_tally(what, look) for what, look in kinds.items()]
 
 
-def _jobs(retention: Retention, before: float, *, dry_run: bool) -> Tally:
+def _tally(what: str, look: Callable[[], Found]) -> Tally:
+    """What `look` found; whatever stops it stops no other kind."""
+    try:
+        count, size = look()
+    except Exception as error:
+        reason = error.detail if isinstance(error, DmapsvcError) else type(error).__name__
+        return Tally(what=what, fault=getattr(error, "strerror", None) or reason)
+    return Tally(what=what, count=count, bytes=size)
+
+
+def _jobs(retention: Retention, before: float, *, dry_run: bool) -> Found:
     count, uploads = retention.ended_runs(before)
-    tally = Tally(what="jobs that ended long ago", count=count, bytes=sum(map(size_of, uploads)))
+    found = Found(count, sum(map(size_of, uploads)))
     if not dry_run:
         retention.forget_runs(before)
-    return tally
+    return found
 
 
-def _workflows(retention: Retention, before: float, *, dry_run: bool) -> Tally:
+def _workflows(retention: Retention, before: float, *, dry_run: bool) -> Found:
     names = retention.ended_workflows(before)
     if not dry_run:
         retention.forget_workflows(names)
-    return Tally(what="ended workflows of the engine", count=len(names))
+    return Found(len(names))
 
 
-def _unpublished(store: DatasetStore, *, dry_run: bool) -> Tally:
+def _unpublished(settings: Settings, *, dry_run: bool) -> Found:
+    store = open_store(settings.store_location, settings.staging)
     left = store.leftovers()
-    tally = Tally(what="cases never published", count=len(left), bytes=sum(map(size_of, left)))
+    found = Found(len(left), sum(map(size_of, left)))
     if not dry_run:
         store.sweep()
-    return tally
+    return found

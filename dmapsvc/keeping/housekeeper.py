@@ -42,5 +42,8 @@ def _collect(settings: Settings) -> None:
             lock.release()
     finally:
         engine.dispose()
+    for tally in tallies:
+        if tally.fault is not None:
+            _log.warning("could not collect %s: %s", tally.what, tally.fault)
     if said := ", ".join(f"{tally.count} {tally.what}" for tally in tallies if tally.count):
         _log.info("removed %s", said)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 OLD = 3600.0  # seconds; chosen: whoever makes a file claims it within seconds
 
 
+class Found(NamedTuple):
+    """How many things, and the bytes they took on disk."""
+
+    number: int
+    bytes: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """How many of `what` were found, and the bytes they took on disk."""
+    """How many of `what` were found, and the bytes they took on disk; `fault` is why they could not be looked
+    at or removed.
+    """
 
     what: str
-    count: int
+    count: int = 0
     bytes: int = 0
+    fault: str | None = None
 
 
 def is_old(path: Path) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import BinaryIO, NoReturn
 
 import pytest
 
@@ -15,7 +17,9 @@ from demo.service import PATIENCE, Service
 from dmapsvc.errors import NotFound
 from dmapsvc.jobs import State
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.keeping import collector
 from dmapsvc.keeping.collector import collect
+from dmapsvc.keeping.files import broken_off
 from dmapsvc.keeping.tally import OLD
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
@@ -84,6 +88,42 @@ def test_what_is_left_behind_is_found_and_then_removed(settings: Settings, what:
     assert found(settings) == {}
 
 
+def test_locking_wants_a_file_open_for_writing_and_what_cannot_be_locked_stays(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS makes POSIX locks of flock: an exclusive one of a descriptor that only reads fails with EBADF."""
+    real = fcntl.flock
+
+    def as_nfs(file: BinaryIO, operation: int) -> None:
+        if operation & fcntl.LOCK_EX and not file.writable():
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        real(file, operation)
+
+    def without_locks(file: BinaryIO, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    left = old(settings.spool / "0123.part")
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    assert broken_off(settings.spool) == (0, 0)
+    monkeypatch.setattr(fcntl, "flock", as_nfs)
+    assert broken_off(settings.spool) == (1, len(b"content"))
+    assert not left.exists()
+
+
+def test_a_kind_that_cannot_be_collected_stops_no_other(
+    settings: Settings, cli: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    left = old(settings.locks / "0123.lock")
+    monkeypatch.setattr(collector, "broken_off", broken)
+    run = cli("gc", "--data", settings.data)
+    assert run.code == 1
+    assert "uploads that broke off: Input/output error" in run.err
+    assert not left.exists()
+
+
 def test_what_lives_or_is_needed_stays(settings: Settings, jobs: Jobs) -> None:
     dataset = Dataset.create(
         Path(settings.store_location) / "knees.zarr", MapSpec(), staging=settings.staging / "knees"
@@ -99,7 +139,7 @@ def test_what_lives_or_is_needed_stays(settings: Settings, jobs: Jobs) -> None:
     (staging.held("b") / "zarr.json").write_text("{}")
     with ExitStack() as stack:
         for path in (settings.spool / "0123.part", settings.locks / "0123.lock"):
-            fcntl.flock(stack.enter_context(old(path).open()), fcntl.LOCK_EX)
+            fcntl.flock(stack.enter_context(old(path).open("r+b")), fcntl.LOCK_EX)
         entry = stack.enter_context(staging.entry("a"))
         (entry / "new").mkdir()
         before = files(settings.data)
