@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from dmapsvc.errors import DmapsvcError
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Tracer
@@ -66,7 +68,8 @@ def span(
     kind: str = "internal",
     attributes: Mapping[str, str | int | float] | None = None,
 ) -> Iterator[None]:
-    """Trace the block as `name`; what it raises is part of that.
+    """Trace the block as `name`; of what it raises only which kind of error that is, as messages and those of
+    the errors behind them may quote a file, and so a patient.
 
     It is part of the span around it, or of that of another process, by its `parent` as W3C's traceparent.
     `kind` is `internal`, `server` or `consumer`.
@@ -74,14 +77,24 @@ def span(
     if _Tracing.tracer is None:
         yield
         return
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace import SpanKind, Status, StatusCode
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     context = None if parent is None else TraceContextTextMapPropagator().extract({"traceparent": parent})
     with _Tracing.tracer.start_as_current_span(
-        name, context=context, kind=SpanKind[kind.upper()], attributes=attributes
-    ):
-        yield
+        name,
+        context=context,
+        kind=SpanKind[kind.upper()],
+        attributes=attributes,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as begun:
+        try:
+            yield
+        except Exception as error:
+            title = error.title if isinstance(error, DmapsvcError) else type(error).__name__
+            begun.set_status(Status(StatusCode.ERROR, title))
+            raise
 
 
 def annotate(name: str | None = None, **attributes: str | int) -> None:

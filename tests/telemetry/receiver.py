@@ -22,14 +22,16 @@ class Span:
     id: str
     parent: str
     attributes: dict[str, str]
+    status: str
 
 
 class Receiver:
-    """What arrived at `url` so far."""
+    """What arrived at `url` so far: the spans, and the bodies they came in."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.spans: list[Span] = []
+        self.bodies: list[bytes] = []
 
     def named(self, name: str) -> list[Span]:
         """The spans of this name."""
@@ -37,6 +39,7 @@ class Receiver:
 
     def take(self, body: bytes) -> None:
         """Keep the spans of a request."""
+        self.bodies.append(body)
         for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
             about = {pair.key: pair.value.string_value for pair in resource.resource.attributes}
             for scope in resource.scope_spans:
@@ -48,6 +51,7 @@ class Receiver:
                         id=span.span_id.hex(),
                         parent=span.parent_span_id.hex(),
                         attributes={pair.key: pair.value.string_value for pair in span.attributes},
+                        status=span.status.message,
                     )
                     for span in scope.spans
                 ]

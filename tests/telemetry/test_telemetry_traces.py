@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
+from dmapsvc.errors import BadFile
+from dmapsvc.telemetry.tracing import span, start_tracing, stop_tracing
 from tests.api.bodies import nifti, two_balls
 from tests.jobs.processes import eventually
 from tests.telemetry.conftest import Told
-from tests.telemetry.receiver import Span
+from tests.telemetry.receiver import Receiver, Span, receiving
 
+SECRET = "Zyxwvut"
 TRACE, CALLER = 16 * "ab", 8 * "cd"
 UPLOAD = "PUT /v1/datasets/{dataset}/cases/{case}/mask"
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    """Where this process sends its traces."""
+    with receiving() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        start_tracing("test")
+        yield receiver
+        stop_tracing()
 
 
 def upload(told: Told, case: str, **headers: str) -> str:
@@ -53,3 +70,18 @@ def test_what_machines_ask_every_few_seconds_is_not_traced(told: Told) -> None:
     eventually(lambda: len(told.traces.named(UPLOAD)) > 0)
     names = " ".join(span.name for span in told.traces.spans)
     assert not any(path in names for path in ("/healthz", "/readyz", "/metrics"))
+
+
+def test_of_what_fails_only_the_kind_of_error_is_traced(receiver: Receiver) -> None:
+    """Errors of libraries that read files quote them, and so do tracebacks of ours that come from those."""
+    with pytest.raises(BadFile), span("refused"):
+        raise BadFile(f"{SECRET}: no volume") from ValueError(SECRET)
+    with pytest.raises(ValueError, match=SECRET), span("broken"):
+        raise ValueError(SECRET)
+    stop_tracing()
+    eventually(lambda: len(receiver.spans) == 2)
+    assert {one.name: one.status for one in receiver.spans} == {
+        "refused": "A file that cannot be read as a volume",
+        "broken": "ValueError",
+    }
+    assert not any(SECRET.encode() in body for body in receiver.bodies)
