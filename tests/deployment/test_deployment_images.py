@@ -43,6 +43,8 @@ def test_what_an_image_sets_and_runs_exists(image: str) -> None:
     stage = STAGES[image]
     known = {f"DMAPSVC_{name.upper()}" for name in Settings.model_fields}
     assert {name for name in stage.environment() if name.startswith("DMAPSVC_")} <= known
+    caches = ("NUMBA_CACHE_DIR", "CUPY_CACHE_DIR", "MPLCONFIGDIR")
+    assert all(stage.environment()[name].startswith("/tmp/") for name in caches), "the root is read-only"
     python, flag, module = stage.command()
     assert (python, flag) == ("python", "-m")
     assert importlib.util.find_spec(module)

@@ -39,7 +39,9 @@ def main() -> None:
         resolve(stages["built-gpu"], home)
         for name in ("api", "worker"):
             copy_sources(stages[name], home / "opt" / name)
-        environment = {"DMAPSVC_DATA": str(home / "data"), "NUMBA_CACHE_DIR": str(home / "numba")}
+        environment = {"DMAPSVC_DATA": str(home / "data")}
+        for name in ("NUMBA_CACHE_DIR", "CUPY_CACHE_DIR", "MPLCONFIGDIR"):
+            environment[name] = str(home / "caches" / name)
         key = say_key(home, environment)
         with running(stages["api"], home, environment), running(stages["worker"], home, environment):
             publish(home, key)
@@ -89,7 +91,9 @@ def say_key(home: Path, environment: dict[str, str]) -> str:
 def running(stage: Stage, home: Path, environment: dict[str, str]) -> Iterator[None]:
     """The process of an image for the block, from the moment its health check passes."""
     path = f"{home / 'venv' / 'bin'}:{os.environ['PATH']}"
-    whole = {**stage.environment(), **environment, "PATH": path, "HOME": str(home)}
+    nobodys = home / "home"  # nothing is to be kept there: in an image it is read-only
+    nobodys.mkdir(mode=0o500, exist_ok=True)
+    whole = {**stage.environment(), **environment, "PATH": path, "HOME": str(nobodys)}
     log = home / f"{stage.name}.log"
     with log.open("wb") as said:
         process = subprocess.Popen(
@@ -101,6 +105,7 @@ def running(stage: Stage, home: Path, environment: dict[str, str]) -> Iterator[N
     finally:
         process.terminate()
         assert process.wait(60) == 0, log.read_text()
+    assert not list(nobodys.iterdir()), "something was kept in the home folder"
 
 
 def await_healthy(
