@@ -117,6 +117,7 @@ def test_a_volume_of_too_many_voxels_is_refused_by_its_header(limited: httpx.Cli
 )
 def test_a_service_of_this_machine_answers_to_its_own_names_alone(limited: httpx.Client, host: str) -> None:
     assert_problem(limited.get("/v1/jobs", headers={"host": host}), 400, "DMAPSVC_HOSTS")
+    assert_problem(limited.get("/metrics", headers={"host": host}), 400, "DMAPSVC_HOSTS")
     assert limited.get("/readyz", headers={"host": host}).is_success
 
 
