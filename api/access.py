@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.problems import NotReady, refusal
 from dmapsvc import keys
 from dmapsvc.errors import BadInput, Damaged, DmapsvcError
-from dmapsvc.keys import Key, KeyFile
+from dmapsvc.keys import KeyFile
 from dmapsvc.settings import Settings
 
 OPEN = frozenset({"/healthz", "/readyz", "/docs", "/docs/oauth2-redirect", "/openapi.json"})
@@ -52,16 +52,35 @@ def scope_for(method: str, path: str) -> keys.Scope | None:
 
 
 def check_bind(settings: Settings) -> None:
-    """Raise BadInput if strangers would reach a service without keys."""
+    """Raise BadInput if strangers would reach a service without keys, or its keys are not where they belong.
+
+    Names that are not this machine's own tell of a proxy, behind which every request comes from here.
+    """
     if settings.allow_anonymous or KeyFile(settings.keys_file).keys() is not None:
         return
-    if not listens_on_loopback(settings.host):
-        raise BadInput(
-            f"DMAPSVC_HOST={settings.host} is reached from other machines, and there are no keys",
-            "wanted keys, or an address of this machine alone",
-            "Make one with `dmapsvc keys new NAME --scope admin`, or set DMAPSVC_ALLOW_ANONYMOUS=true where"
-            " something else keeps strangers out",
-        )
+    names = [name for name in (settings.hosts or "").split(",") if name and not _is_loopback_name(name)]
+    if settings.keys is not None:
+        found = f"DMAPSVC_KEYS={settings.keys}: there is no such file"
+    elif not listens_on_loopback(settings.host):
+        found = f"DMAPSVC_HOST={settings.host} is reached from other machines, and there are no keys"
+    elif names:
+        found = f"DMAPSVC_HOSTS names {names[0]}, which others reach, and there are no keys"
+    else:
+        return
+    raise BadInput(
+        found,
+        "wanted keys, or an address and names of this machine alone",
+        "Make one with `dmapsvc keys new NAME --scope admin`, or set DMAPSVC_ALLOW_ANONYMOUS=true where"
+        " something else keeps strangers out",
+    )
+
+
+def _is_loopback_name(name: str) -> bool:
+    """Whether `name` is this machine's wherever it is said; what it resolves to here does not count."""
+    try:
+        return name.lower() == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def listens_on_loopback(host: str) -> bool:
@@ -74,7 +93,7 @@ def listens_on_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Lets requests through to `app` that may pass, with the name of their key in `scope["state"]["key"]`.
+    """Lets requests through to `app` that may pass; the name of a good key is in `scope["state"]["key"]`.
 
     A service that has seen a keys file never falls back to letting everybody in, even if the file goes away.
     """
@@ -88,17 +107,16 @@ class Guard:
         """Let it through, or answer 401, 403 or, where the keys cannot be read, 503."""
         if scope["type"] == "http":
             try:
-                key = self._check(scope)
+                self._check(scope)
             except DmapsvcError as error:
                 await refusal(error, _challenge(error))(scope, receive, send)
                 return
-            scope.setdefault("state", {})["key"] = None if key is None else key.name
         await self._app(scope, receive, send)
 
-    def _check(self, scope: Scope) -> Key | None:
+    def _check(self, scope: Scope) -> None:
         wanted = scope_for(scope["method"], scope["path"])
         if wanted is None or not self._are_keys_needed():
-            return None
+            return
         kind, _, text = Headers(scope=scope).get("authorization", "").partition(" ")
         key = self._file.find(text.strip()) if kind.lower() == "bearer" else None
         if key is None:
@@ -107,12 +125,11 @@ class Guard:
                 "wanted the header Authorization: Bearer KEY",
                 "Set DMAPSVC_KEY, where dmapsvc's commands look for it; who runs the service makes keys",
             )
+        scope.setdefault("state", {})["key"] = key.name
         if not key.scope.covers(wanted):
-            _log.warning("key %s: %s was refused, which wants %s", key.name, scope["method"], wanted)
             raise KeyTooWeak(
                 f"key {key.name!r} is for {key.scope}", f"this call wants {wanted}", "Use another key"
             )
-        return key
 
     def _are_keys_needed(self) -> bool:
         try:

@@ -48,7 +48,7 @@ class Audited:
         client = scope.get("client")
         named = {name: value for name, value in scope["path_params"].items() if name in _NAMES}
         self._log.note(
-            key=scope["state"].get("key"),
+            key=scope.get("state", {}).get("key"),
             client=client[0] if client else None,
             action=route.name,
             **named,

@@ -24,6 +24,7 @@ HEADER = "X-Request-ID"
 _HUNG_UP = 499
 
 _QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds, by machines
+_REFUSED = (401, 403)
 _METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE", "OPTIONS", "PATCH")
 
 _log = logging.getLogger("api.access")
@@ -60,12 +61,15 @@ class Observed:
         annotate(f"{seen.method} {seen.route}", **{"http.response.status_code": seen.status})
         _log.log(
             logging.DEBUG if seen.path in _QUIET else logging.INFO,
-            "%s %s %d in %.0f ms",
+            "%s %s %d in %.0f ms%s",
             seen.method,
             seen.path,
             seen.status,
             1000 * seconds,
+            seen.whose if seen.status in _REFUSED else "",
             extra={
+                "client": seen.client,
+                "key": seen.key,
                 "method": seen.method,
                 "route": seen.route,
                 "status": seen.status,
@@ -107,6 +111,23 @@ class _Seen:
     def route(self) -> str:
         """The address's pattern in the API, of which there are few; `other` if it has none."""
         return getattr(self._scope.get("route"), "path", "other")
+
+    @property
+    def client(self) -> str | None:
+        """The address it came from."""
+        client = self._scope.get("client")
+        return printable(client[0]) if client else None
+
+    @property
+    def key(self) -> str | None:
+        """The name of the key it showed, if that is a good one."""
+        name: str | None = self._scope.get("state", {}).get("key")
+        return name
+
+    @property
+    def whose(self) -> str:
+        """Both, as the end of a sentence."""
+        return f", from {self.client or 'nowhere'} with " + (f"key {self.key}" if self.key else "no good key")
 
     async def receive(self) -> Message:
         """The next of the request."""

@@ -16,6 +16,7 @@ from dmapsvc.keys import KeyFile, Scope
 from dmapsvc.settings import Settings
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import assert_problem, serving
+from tests.jobs.processes import eventually
 
 ADMIN = {("delete", "/v1/datasets/{dataset}"), ("delete", "/v1/datasets/{dataset}/cases/{case}")}
 MASK = "/v1/datasets/d/cases/a/mask"
@@ -150,6 +151,46 @@ def test_a_service_for_strangers_wants_keys(tmp_path: Path, key_file: KeyFile, h
     check_bind(Settings(data=tmp_path, host=host, allow_anonymous=True))
     key_file.new("anna", Scope.ADMIN)
     check_bind(Settings(data=tmp_path, host=host))
+
+
+@pytest.mark.parametrize("hosts", ["maps.example.org", "localhost,maps.example.org", "*", "192.0.2.7"])
+def test_a_service_that_others_reach_by_a_proxy_wants_keys(
+    tmp_path: Path, key_file: KeyFile, hosts: str
+) -> None:
+    with pytest.raises(BadInput, match="DMAPSVC_HOSTS names"):
+        check_bind(Settings(data=tmp_path, hosts=hosts))
+    check_bind(Settings(data=tmp_path, hosts=hosts, allow_anonymous=True))
+    check_bind(Settings(data=tmp_path, hosts="localhost,127.0.0.1,::1,[::1]"))
+    key_file.new("anna", Scope.ADMIN)
+    check_bind(Settings(data=tmp_path, hosts=hosts))
+
+
+def test_keys_that_are_not_where_they_should_be_are_missed(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, keys=tmp_path / "lost.json")
+    with pytest.raises(BadInput, match=r"DMAPSVC_KEYS=.*lost\.json"):
+        check_bind(settings)
+    KeyFile(tmp_path / "lost.json").new("anna", Scope.ADMIN)
+    check_bind(settings)
+
+
+def test_the_log_says_who_asked_and_who_was_refused(
+    guarded: httpx.Client, keys: dict[Scope, dict[str, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger="api.access"):
+        guarded.get("/v1/jobs", headers=keys[Scope.READ])
+        guarded.get("/v1/jobs")
+        guarded.delete("/v1/datasets/d", headers=keys[Scope.READ])
+
+    def said() -> list[logging.LogRecord]:
+        lines = [record for record in caplog.records if record.name == "api.access"]
+        return lines if len(lines) == 3 else []
+
+    good, unknown, weak = eventually(said)
+    assert [vars(line)["key"] for line in (good, unknown, weak)] == ["read-key", None, "read-key"]
+    assert {vars(line)["client"] for line in (good, unknown, weak)} == {"127.0.0.1"}
+    assert "127.0.0.1" not in good.getMessage()
+    assert unknown.getMessage().endswith("from 127.0.0.1 with no good key")
+    assert weak.getMessage().endswith("from 127.0.0.1 with key read-key")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
