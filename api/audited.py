@@ -11,9 +11,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmapsvc.audit import AuditLog
+from dmapsvc.errors import printable
 from dmapsvc.telemetry.context import request_id
 
 _NAMES = ("dataset", "case", "job", "batch")  # parts of an address that a line takes over
+_LONGEST = 128  # characters of a part of an address; what is longer is no name
 _CHANGING = ("PUT", "POST", "PATCH", "DELETE")
 
 
@@ -46,10 +48,14 @@ class Audited:
         if not isinstance(route, Route) or scope["method"] not in (route.methods or ()):
             return
         client = scope.get("client")
-        named = {name: value for name, value in scope["path_params"].items() if name in _NAMES}
+        named = {
+            name: printable(str(value), _LONGEST)
+            for name, value in scope["path_params"].items()
+            if name in _NAMES
+        }
         self._log.note(
             key=scope.get("state", {}).get("key"),
-            client=client[0] if client else None,
+            client=printable(client[0]) if client else None,
             action=route.name,
             **named,
             made=location.decode("latin-1") if location else None,

@@ -30,18 +30,22 @@ class AuditLog:
         """
         known = {name: fact for name, fact in facts.items() if fact is not None}
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = f"{json.dumps({'time': time, **known}, ensure_ascii=False)}\n".encode()
+        line = f"{json.dumps({'time': time, **known})}\n".encode()
         try:
-            if self._append(line) == len(line):
+            if self._append(line):
                 return
             reason = "only a part of the line was written"
         except OSError as error:
             reason = error.strerror or "it cannot be written"
         _log.error("the audit file: %s; the line was: %s", reason, line.decode().strip())
 
-    def _append(self, line: bytes) -> int:
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    def _append(self, line: bytes) -> bool:
+        """Write `line`, on a line of its own also where an earlier one broke off; whether all of it was."""
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            return os.write(descriptor, line)
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+            whole = b"\n" + line if torn else line
+            return os.write(descriptor, whole) == len(whole)
         finally:
             os.close(descriptor)

@@ -36,6 +36,29 @@ def test_a_file_that_was_rotated_away_begins_anew(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["action"] == "b"
 
 
+def test_a_line_after_one_that_broke_off_stands_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    real = os.write
+    with monkeypatch.context() as patch, caplog.at_level(logging.ERROR):
+        patch.setattr(os, "write", lambda descriptor, line: real(descriptor, line[:9]))
+        AuditLog(path).note(action="a")
+    assert '"action": "a"' in caplog.text
+    for action in ("b", "c"):
+        AuditLog(path).note(action=action)  # as another process would
+    broken, *lines = path.read_text().splitlines()
+    assert len(broken) == 9
+    assert [json.loads(line)["action"] for line in lines] == ["b", "c"]
+
+
+def test_a_line_has_no_letter_that_could_turn_it_about(tmp_path: Path) -> None:
+    AuditLog(tmp_path / "audit.jsonl").note(action="a", case="\u202e\x9bé")
+    said = (tmp_path / "audit.jsonl").read_text()
+    assert said.isascii()
+    assert json.loads(said)["case"] == "\u202e\x9bé"
+
+
 def test_processes_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     code = "import sys; from pathlib import Path; from dmapsvc.audit import AuditLog\n" + (

@@ -40,14 +40,24 @@ def hush_readers() -> None:
 
 
 class _Text(logging.Formatter):
-    """Time, level, logger and message, then whom the line is about."""
+    """Time, level, logger and message, then whom the line is about; a traceback stands on lines below."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's name)
         names = [f"{key} {name[:_LONGEST]}" for key, name in current().items() if key != "run"]
-        return super().formatMessage(record) + (f" [{', '.join(names)}]" if names else "")
+        line = _one_line(super().formatMessage(record))
+        return line + (f" [{', '.join(names)}]" if names else "")
+
+
+def _one_line(text: str) -> str:
+    """`text` with what would break the line, or turn it about, written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 def _json(service: str) -> logging.Formatter:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -89,3 +90,9 @@ def test_what_failed_inside_is_noted_too(tmp_path: Path) -> None:
     assert [(line["action"], line["dataset"], line["status"]) for line in lines(tmp_path)] == [
         ("delete_dataset", "d", 500)
     ]
+
+
+def test_what_no_name_can_be_is_cut_and_bared(client: httpx.Client, tmp_path: Path) -> None:
+    client.delete("/v1/datasets/d/cases/" + quote("\u202e\x1b\n" + 5000 * "a"))
+    (line,) = lines(tmp_path)
+    assert (line["dataset"], line["case"][:3], len(line["case"])) == ("d", "aaa", 128)

@@ -51,6 +51,22 @@ def test_a_text_line_says_whom_it_is_about(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.usefixtures("logging_again")
+def test_a_message_is_one_line_of_text_and_a_traceback_stands_below(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    start_logging("worker", "text")
+    logging.getLogger("worker").warning("case a%s", "\n2026-01-01 INFO api: all is well\x1b[2J\u202e")
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        logging.getLogger("worker").exception("failed")
+    first, second, *below = capsys.readouterr().err.splitlines()
+    assert first.endswith(r"worker: case a\n2026-01-01 INFO api: all is well\x1b[2J\u202e")
+    assert second.endswith("worker: failed")
+    assert (below[0], below[-1]) == ("Traceback (most recent call last):", "ValueError: broken")
+
+
+@pytest.mark.usefixtures("logging_again")
 def test_a_json_line_has_all_as_fields(capsys: pytest.CaptureFixture[str]) -> None:
     start_logging("worker", "json")
     with about(request="upload-1", job="3f9a", run="2"):
