@@ -11,6 +11,8 @@ import os
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dmapsvc.superuser import open_owned
+
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,7 @@ class AuditLog:
 
     def _append(self, line: bytes) -> bool:
         """Write `line`, on a line of its own also where an earlier one broke off; whether all of it was."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        descriptor = open_owned(self._path, os.O_RDWR | os.O_APPEND)
         try:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

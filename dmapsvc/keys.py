@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from dmapsvc.errors import Conflict, Damaged, NotFound
 from dmapsvc.spec import check_name
+from dmapsvc.superuser import hand_over, open_owned
 from dmapsvc.whole import whole
 
 PREFIX = "dmapsvc_"  # so that people and scanners of secrets see what was left lying about
@@ -59,7 +60,10 @@ _content = TypeAdapter(tuple[Key, ...])
 
 
 class KeyFile:
-    """The keys in the file `path`, of mode 0600; a change takes its place whole, and is seen at once."""
+    """The keys in the file `path`, of mode 0600; a change takes its place whole, and is seen at once.
+
+    One that root makes belongs to the owner of the old file, or of the folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -126,13 +130,15 @@ class KeyFile:
     def _changing(self) -> Iterator[tuple[Key, ...]]:
         """The keys, which no other process changes inside the block."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.with_name(f"{self.path.name}.lock").open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = self.path.with_name(f"{self.path.name}.lock")
+        with os.fdopen(open_owned(lock, os.O_RDWR), "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield self.keys() or ()
 
     def _write(self, keys: Sequence[Key]) -> None:
         with whole(self.path) as file:
             os.fchmod(file.fileno(), 0o600)
+            hand_over(file.fileno(), self.path if self.path.exists() else self.path.parent)
             file.write(_content.dump_json(tuple(keys), indent=1) + b"\n")
 
 

@@ -59,6 +59,18 @@ def test_a_line_has_no_letter_that_could_turn_it_about(tmp_path: Path) -> None:
     assert json.loads(said)["case"] == "\u202e\x9bé"
 
 
+def test_a_file_that_root_begins_is_the_folders_owners(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
+    for _ in range(2):
+        AuditLog(tmp_path / "audit.jsonl").note(action="new_key")
+    owner = tmp_path.stat()
+    assert given == [(owner.st_uid, owner.st_gid)]
+
+
 def test_processes_that_write_at_once_write_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     code = "import sys; from pathlib import Path; from dmapsvc.audit import AuditLog\n" + (

@@ -40,6 +40,36 @@ def test_the_file_holds_no_key_and_is_its_owners_alone(keys: KeyFile) -> None:
     assert stat.S_IMODE(keys.path.stat().st_mode) == 0o600
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_what_root_makes_is_the_services(
+    keys: KeyFile, monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """`stat` tells another owner, and what is given away is noted, as only root may do so for good."""
+    if before:
+        keys.new("first", Scope.READ)
+    else:
+        keys.path.parent.mkdir()
+    real = Path.stat
+
+    def stat_of_another(path: Path, **how: bool) -> os.stat_result:
+        facts = list(real(path, **how))
+        if path == (keys.path if before else keys.path.parent):
+            facts[stat.ST_UID], facts[stat.ST_GID] = 10001, 10002
+        return os.stat_result(facts)
+
+    given: dict[str, tuple[int, int]] = {}
+
+    def note(descriptor: int, user: int, group: int) -> None:
+        given[Path(f"/proc/self/fd/{descriptor}").readlink().suffix] = (user, group)
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(Path, "stat", stat_of_another)
+    monkeypatch.setattr(os, "fchown", note)
+    keys.new("anna", Scope.READ)
+    assert given[".part"] == (10001, 10002)
+    assert (".lock" in given) == (not before), "what was there stays whose it is"
+
+
 def test_each_key_is_another_of_256_bits(keys: KeyFile) -> None:
     texts = {keys.new(f"k{number}", Scope.READ) for number in range(20)}
     assert len(texts) == 20
