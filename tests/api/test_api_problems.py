@@ -53,6 +53,12 @@ def app_client(tmp_path: Path) -> Iterator[httpx.Client]:
         def submit(self, *_: object, **__: object) -> None:
             raise Busy("the queue is full", remedy="Try again later")
 
+        def owns(self, *_: object) -> bool:
+            return False
+
+        def has_live(self, *_: object) -> bool:
+            return False
+
         def ping(self) -> None:
             raise OSError("password=secret")
 
@@ -131,6 +137,9 @@ def test_a_fault_while_a_job_is_submitted_leaves_nothing(tmp_path: Path, fault: 
 
         def submit(self, *_: object, **__: object) -> None:
             raise error
+
+        def owns(self, *_: object) -> bool:
+            return False
 
     app = create_app(Settings(data=tmp_path))
     app.dependency_overrides[get_jobs] = Faulty
