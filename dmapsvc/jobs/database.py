@@ -93,7 +93,11 @@ def check_database(settings: Settings) -> None:
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A transaction in which what is read stays true until it is committed: one at a time, for acceptance."""
+    """A transaction that is alone among those that `writing` gives: one at a time, over all processes.
+
+    Postgres keeps nobody else out, so whatever accepts, stops, or puts a run back into the queue must use it.
+    What a worker does meanwhile to its own runs, to begin, get on and end, is one statement that asks first.
+    """
     with engine.begin() as connection:
         if engine.dialect.name == "sqlite":
             connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -185,7 +185,7 @@ class Ledger:
 
     def _hand_back(self) -> int:
         mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
-        with self._engine.begin() as connection:
+        with writing(self._engine) as connection:  # or a cancel could look for it where it just was
             connection.execute(sa.update(runs).where(mine, runs.c.stopping).values(_cancelled_now()))
             return connection.execute(sa.update(runs).where(mine).values(_QUEUED_AGAIN)).rowcount
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -15,8 +16,10 @@ import sqlalchemy as sa
 
 from dmapsvc.errors import BadInput, Busy, Conflict, NotFound
 from dmapsvc.jobs import Job, Kind, State
-from dmapsvc.jobs.database import open_database
+from dmapsvc.jobs.acceptance import stop
+from dmapsvc.jobs.database import open_database, writing
 from dmapsvc.jobs.engine import Jobs, remove_uploads
+from dmapsvc.jobs.ledger import Ledger
 from dmapsvc.jobs.retention import Retention
 from dmapsvc.jobs.table import positions, runs
 from dmapsvc.settings import Settings
@@ -163,6 +166,27 @@ class QueueContract:
         assert (cancelled.state, cancelled.problem, cancelled.position) == (State.CANCELLED, None, None)
         assert cancelled.ended is not None
         assert jobs.cancel(job.id) == cancelled
+
+    def test_a_job_that_is_handed_back_while_it_is_cancelled_is_cancelled(
+        self, jobs: Jobs, settings: Settings, database: sa.Engine
+    ) -> None:
+        """A cancel looks for it among those that wait and then among those that run; it must be in one."""
+        job, _ = jobs.submit(request(settings))
+        ledger = Ledger(database, "stopping")
+        assert ledger.begin(f"{job.id}.1")
+        worker = threading.Thread(target=ledger.hand_back)
+
+        def let_it_stop(*_: object) -> None:
+            if worker.ident is None:
+                worker.start()
+                worker.join(0.5)  # as far as it gets: it may have to wait for this transaction
+
+        with writing(database) as connection:
+            row = connection.execute(sa.select(runs)).one()
+            sa.event.listen(connection, "after_cursor_execute", let_it_stop)
+            stop(connection, [row])
+        worker.join()
+        assert jobs.get(job.id).state is State.CANCELLED
 
     def test_a_cancelled_job_runs_again_from_its_upload(self, jobs: Jobs, settings: Settings) -> None:
         asked = request(settings)
