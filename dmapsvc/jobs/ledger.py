@@ -30,8 +30,9 @@ _T = TypeVar("_T")
 class Ledger:
     """The runs of the worker `executor`.
 
-    How a run ends is on disk before anybody is told. That it began and gets on is written through `relaxed`,
-    if it is given: a power cut ends the worker too, and the run is taken from it, whatever its row says.
+    That a run begins is on disk before it does: one that takes the machine down must be found running, to be
+    run alone and counted. How it ends is on disk before anybody is told. That it gets on is written through
+    `relaxed`, if it is given, and a power cut may take it back.
     """
 
     def __init__(self, engine: sa.Engine, executor: str, *, relaxed: sa.Engine | None = None) -> None:
@@ -52,7 +53,7 @@ class Ledger:
     def begin(self, run: str) -> bool:
         """Mark the start of an attempt; False if the run is no longer to be run."""
         return self._patiently(
-            lambda: self._note(
+            lambda: self._change(
                 run,
                 sa.or_(runs.c.state == State.QUEUED, self._goes_on()),
                 state=State.RUNNING,
@@ -66,7 +67,8 @@ class Ledger:
 
     def tell(self, run: str, stage: str, percent: float) -> bool:
         """Write progress; False if the run is to stop."""
-        return self._note(run, self._goes_on(), stage=stage, percent=percent)
+        values = {"stage": stage, "percent": percent}
+        return _update(self._relaxed, run, self._goes_on(), values)
 
     def wanted(self, run: str) -> bool:
         """Whether the run may publish: still running here, not cancelled, and the newest of its case."""
@@ -178,10 +180,6 @@ class Ledger:
 
     def _change(self, run: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
         return _update(self._engine, run, condition, values)
-
-    def _note(self, run: str, condition: sa.ColumnElement[bool], **values: Any) -> bool:
-        """As `_change`, for what need not survive a power cut."""
-        return _update(self._relaxed, run, condition, values)
 
     def _hand_back(self) -> int:
         mine = sa.and_(runs.c.executor == self.executor, runs.c.state == State.RUNNING)
