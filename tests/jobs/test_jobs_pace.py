@@ -43,12 +43,22 @@ def test_a_line_is_asked_for_often_and_none_seldom(
     assert queue.polling_interval_sec == 0.8
 
 
-def test_a_pace_that_is_right_is_not_written_again(
+def test_the_pace_that_a_worker_set_back_is_put_right_by_another(
     settings: Settings, database: sa.Engine, queue: Queue
 ) -> None:
     insert_batch(database, [request(settings, f"case{number}") for number in range(17)])
     pace = Pace(database, queue, 0.8)
     pace.keep()
-    queue.set_polling_interval_sec(0.5)
+    queue.set_polling_interval_sec(0.8)  # as a worker that starts does, and this one dies of it
     pace.keep()
-    assert queue.polling_interval_sec == 0.5
+    assert queue.polling_interval_sec == pytest.approx(0.1)
+
+
+def test_a_pace_that_is_right_is_not_written_again(
+    settings: Settings, database: sa.Engine, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insert_batch(database, [request(settings, f"case{number}") for number in range(17)])
+    pace = Pace(database, queue, 0.8)
+    pace.keep()
+    monkeypatch.setattr(Queue, "set_polling_interval_sec", lambda *_: pytest.fail("was written"))
+    pace.keep()
