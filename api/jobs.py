@@ -12,7 +12,8 @@ from fastapi.concurrency import run_in_threadpool
 from pydantic import TypeAdapter
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api.dependencies import JobId, JobsOf
+from api.dependencies import JobId, JobsOf, LibraryOf
+from api.library import record_of
 from api.models import JobList
 from api.problems import responses
 from dmapsvc.errors import Busy, Conflict, NotFound
@@ -97,12 +98,14 @@ def cancel_job(job: JobId, jobs: JobsOf) -> Job:
     summary="Run a job again",
     responses=responses(NotFound, Conflict, Busy),
 )
-def retry_job(job: JobId, jobs: JobsOf) -> Job:
+def retry_job(job: JobId, jobs: JobsOf, library: LibraryOf) -> Job:
     """Run a failed or cancelled job again, from its upload.
 
     That is kept until a newer one of the case is accepted, unless the file itself was at fault.
     """
-    return jobs.retry(job)
+    before = jobs.get(job)
+    record = record_of(library.find(before.dataset), before.case, even_damaged=True)
+    return jobs.retry(job, published_revision=0 if record is None else record.revision)
 
 
 async def _events(jobs: Jobs, job: Job) -> AsyncIterator[ServerSentEvent]:

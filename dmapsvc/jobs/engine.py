@@ -173,8 +173,8 @@ class Jobs:
         self._clear([row], ())
         return self.get(job)
 
-    def retry(self, job: str) -> Job:
-        """Run a failed or cancelled job again, from its upload.
+    def retry(self, job: str, *, published_revision: int = 0) -> Job:
+        """Run a failed or cancelled job again, from its upload; `published_revision` as in `submit`.
 
         That is kept of a job that was cancelled by its id, and of one whose failure trying again can mend.
         Raises Conflict for a job in another state, one whose upload is gone, and one whose case has another
@@ -192,7 +192,7 @@ class Jobs:
                 )
             request = Request.from_json(row.request)
             rivals = rivals_of(connection, request)
-            again, spent = self._accept(connection, request, rivals, 0, again=row)
+            again, spent = self._accept(connection, request, rivals, published_revision, again=row)
         self._clear(rivals, spent)
         return again
 

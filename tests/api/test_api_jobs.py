@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from dmapsvc.jobs import Job
+from dmapsvc.pipeline import run_case
+from dmapsvc.store import open_store
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import Talk, assert_problem
 
@@ -123,6 +126,16 @@ def test_a_cancelled_job_runs_again_from_its_upload_or_from_a_new_one(talk: Talk
             assert len(talk.spool()) == len(spool)
         assert again.status_code == 202
         assert (again.json()["id"], again.json()["run"]) == (job["id"], run)
+
+
+def test_a_job_that_is_run_again_goes_above_what_was_published_meanwhile(talk: Talk, tmp_path: Path) -> None:
+    name, mask = talk.dataset(), tmp_path / "mask.nii.gz"
+    job = talk.put(f"{name}/a/mask", MASK).json()
+    talk.http.delete(f"/v1/jobs/{job['id']}")
+    mask.write_bytes(MASK)
+    data = talk.service.data
+    run_case(mask, open_store(str(data / "store"), data / "staging").open(name), "a", revision=7)
+    assert talk.http.post(f"/v1/jobs/{job['id']}/retry").json()["revision"] == 8
 
 
 def test_only_what_failed_or_was_cancelled_is_run_again(work: Talk) -> None:

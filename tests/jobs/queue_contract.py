@@ -216,6 +216,13 @@ class QueueContract:
         assert (again.id, again.run, again.state) == (job.id, 2, State.QUEUED)
         assert uploads(settings) == {asked.spool}
 
+    def test_a_job_that_is_tried_again_is_newer_than_what_was_published_meanwhile(
+        self, jobs: Jobs, settings: Settings
+    ) -> None:
+        job, _ = jobs.submit(request(settings))
+        jobs.cancel(job.id)
+        assert jobs.retry(job.id, published_revision=7).revision == 8
+
     def test_only_what_ended_badly_is_tried_again(self, jobs: Jobs, settings: Settings) -> None:
         job, _ = jobs.submit(request(settings))
         with pytest.raises(Conflict, match="queued"):
