@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
@@ -13,9 +12,6 @@ from dmapsvc.errors import StoreAway
 from dmapsvc.store.absent import CLAIM_SIZE, is_claim
 from dmapsvc.store.layout import NODE
 from dmapsvc.store.objects import ChangedError, Entry, Objects
-
-if TYPE_CHECKING:
-    pass
 
 
 class BucketFiles(WrapperStore[Store]):
@@ -57,9 +53,22 @@ class BucketFile:
         """Nothing is kept open."""
 
 
+def published_cases(objects: Objects, folder: str) -> Iterator[str]:
+    """The names of the cases in the dataset in `folder`, as the listing of all its objects comes to them."""
+    for entry in objects.entries(f"{folder}/"):
+        case, _, rest = entry.key.removeprefix(f"{folder}/").partition("/")
+        if rest == NODE and not holds_claim(entry):
+            yield case
+
+
+def holds_claim(entry: Entry) -> bool:
+    """Whether a claim lies where the node `entry` was, as far as its size tells."""
+    return entry.size == CLAIM_SIZE
+
+
 def open_object(objects: Objects, key: str) -> BucketFile | None:
     """The object `key`; None if there is none, or a claim in its place."""
     entry = objects.head(key)
-    if entry is None or (key.endswith(f"/{NODE}") and entry.size == CLAIM_SIZE):
+    if entry is None or (key.endswith(f"/{NODE}") and holds_claim(entry)):
         return None
     return BucketFile(objects, entry)

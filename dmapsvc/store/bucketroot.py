@@ -7,18 +7,22 @@ lease of a case, is waited for. Whoever takes such a lease later looks at the ro
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Mapping
 
 from dmapsvc.errors import Conflict
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import layout
-from dmapsvc.store.absent import CLAIM_SIZE, is_claim, new_claim
+from dmapsvc.store.absent import is_claim, new_claim
 from dmapsvc.store.bucketcase import remove_all
+from dmapsvc.store.bucketfiles import published_cases
 from dmapsvc.store.lease import Lease, lost
 from dmapsvc.store.objects import ChangedError, Content, Objects, check_conditional
 from dmapsvc.store.reader import UNREADABLE
 from dmapsvc.store.rules import check_spec
+
+_log = logging.getLogger(__name__)
 
 
 class BucketRoot:
@@ -67,28 +71,28 @@ class BucketRoot:
 
     def has_case(self) -> bool:
         """Whether a case is published; lists until there is one."""
-        return any(
-            entry.size != CLAIM_SIZE and _is_case_node(entry.key.removeprefix(f"{self._folder}/"))
-            for entry in self._objects.entries(f"{self._folder}/")
-        )
+        return next(published_cases(self._objects, self._folder), None) is not None
 
     def _make_new(self, spec: MapSpec, names: Mapping[int, str] | None) -> None:
         if next(self._objects.entries(f"{self._folder}/"), None) is not None:
+            _log.warning("%s/%s: something else is there", self._objects.address, self._folder)
             raise Conflict(
-                f"{self._objects.address}/{self._folder}: something else is there",
+                f"dataset {self._name!r}: something else is there",
                 "wanted a dataset or nothing",
-                "Choose another path",
+                "Choose another name",
             )
         check_conditional(self._objects, f"{self._hidden}/work/{uuid.uuid4().hex}")
         self._put(_node(spec, names or {}), None)
 
     def _change(self, there: Content, spec: MapSpec, names: Mapping[int, str] | None) -> None:
         present, kept = _read(there)
+        if present != spec and self.has_case():
+            check_spec(self._name, present, spec, used=True)
         tag = self._put(_node(spec, kept if names is None else names), there.tag)
         if present == spec:
             return
         self._wait_for_cases()
-        if self.has_case():
+        if self.has_case():  # published before its publisher could see the new spec
             self._put(there.data, tag)
             check_spec(self._name, present, spec, used=True)
 
@@ -113,10 +117,6 @@ class BucketRoot:
             return self._objects.put(self._key, data, tag=tag)
         except ChangedError:
             raise lost(self._name) from None
-
-
-def _is_case_node(name: str) -> bool:
-    return name.count("/") == 1 and name.endswith(f"/{layout.NODE}")
 
 
 def _node(spec: MapSpec, names: Mapping[int, str]) -> bytes:

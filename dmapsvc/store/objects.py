@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,11 +35,14 @@ class ChangedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """An object as a listing shows it: its key, from the prefix, its bytes and its tag."""
+    """An object as a listing shows it: its key, from the prefix, its bytes, its tag, and when it was put, by
+    the bucket's clock.
+    """
 
     key: str
     size: int
     tag: str
+    modified: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,7 @@ class Objects:
         with self.reaching(folder):
             for page in self._obstore.list(self._calls, folder, chunk_size=_AT_ONCE):
                 for meta in page:
-                    yield Entry(key=meta["path"], size=meta["size"], tag=meta["e_tag"])
+                    yield _entry(meta["path"], meta)
 
     def folders(self) -> list[str]:
         """The folders right below the prefix."""
@@ -98,8 +101,7 @@ class Objects:
         Raises ChangedError if another is there, unless it is just what was to be written: then an earlier
         attempt came through and its answer did not.
         """
-        if len(data) > _LARGEST:
-            raise TooLarge(f"{key}: {len(data):,} bytes", f"an object of S3 holds {_LARGEST:,}", "Crop it")
+        self.check_size(key, len(data))
         mode: PutMode = "create" if tag is None else {"e_tag": tag}
         store = self._calls if len(data) < BLOCK else self._uploads
         known = self._obstore.exceptions
@@ -115,6 +117,11 @@ class Objects:
         if there is None:
             raise ChangedError(key)
         return there
+
+    def check_size(self, key: str, size: int) -> None:
+        """Raise TooLarge if an object cannot have `size` bytes."""
+        if size > _LARGEST:
+            raise TooLarge(f"{key}: {size:,} bytes", f"an object of S3 holds {_LARGEST:,}", "Crop it")
 
     def overwrite(self, key: str, data: bytes) -> None:
         """Write a small object, whatever is there."""
@@ -140,7 +147,7 @@ class Objects:
                 meta = self._obstore.head(self._calls, key)
             except FileNotFoundError:
                 return None
-            return Entry(key=key, size=meta["size"], tag=meta["e_tag"])
+            return _entry(key, meta)
 
     def part(self, entry: Entry, begin: int, end: int) -> Iterator[bytes]:
         """The bytes from `begin` to before `end` of the object that `entry` was; raises ChangedError if it is
@@ -186,7 +193,8 @@ class Objects:
     def _written(self, result: Any) -> str:
         tag = result["e_tag"]
         if tag is None:
-            raise BadInput(f"{self.address}: it gives no ETag", "publishing needs one", "Use another store")
+            _log.warning("%s: it gives no ETag", self.address)
+            raise BadInput("the store's bucket gives no ETag", "publishing needs one", "Use another store")
         return str(tag)
 
     def _tag_if_same(self, key: str, data: bytes | memoryview) -> str | None:
@@ -197,6 +205,10 @@ class Objects:
         return same.tag if same is not None and same.data == data else None
 
 
+def _entry(key: str, meta: Any) -> Entry:
+    return Entry(key=key, size=meta["size"], tag=meta["e_tag"], modified=meta["last_modified"])
+
+
 def check_conditional(objects: Objects, key: str) -> None:
     """Raise BadInput unless the bucket heeds conditions; `key` is of an object that is made and removed."""
     tag = objects.put(key, b"1", tag=None)
@@ -205,8 +217,9 @@ def check_conditional(objects: Objects, key: str) -> None:
             objects.put(key, b"2", tag=condition)
         except ChangedError:
             continue
+        _log.warning("%s: it writes whatever the condition", objects.address)
         raise BadInput(
-            f"{objects.address}: it writes whatever the condition",
+            "the store's bucket writes whatever the condition",
             "publishing needs If-None-Match and If-Match",
             "Use a store that has conditional writes, as S3, MinIO and Ceph do",
         )

@@ -67,3 +67,18 @@ def dying(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[list[int]]:
 
             patch.setattr(obstore, name, change)
         yield left
+
+
+@contextmanager
+def counted(monkeypatch: pytest.MonkeyPatch, key: str) -> Iterator[list[str]]:
+    """For the block, the list gets `key` each time that object is written."""
+    written: list[str] = []
+    real = obstore.put
+
+    def put(store: Any, path: str, *args: Any, **how: Any) -> Any:
+        written.extend([path] if path == key else [])
+        return real(store, path, *args, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(obstore, "put", put)
+        yield written

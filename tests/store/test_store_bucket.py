@@ -151,6 +151,15 @@ def test_of_two_that_both_believe_to_hold_the_lease_one_comes_through(
     raise AssertionError("there was no end to the steps")
 
 
+def test_a_spec_that_is_refused_was_never_there(
+    objects: Objects, knees: BucketDataset, maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maps.publish(knees, "a", A)
+    with shelf.counted(monkeypatch, "knees.zarr/zarr.json") as written, pytest.raises(Conflict):
+        BucketDataset.create(objects, "knees", MapSpec(labels=(5,)))
+    assert written == []
+
+
 def test_a_process_killed_while_it_publishes_is_followed_by_another(
     objects: Objects, knees: BucketDataset, maps: Maps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,8 +210,9 @@ def test_a_bucket_that_writes_whatever_the_condition_is_refused(
         return real(store, key, data, **how)
 
     monkeypatch.setattr(obstore, "put", put)
-    with pytest.raises(BadInput, match="If-None-Match and If-Match"):
+    with pytest.raises(BadInput, match="If-None-Match and If-Match") as refused:
         BucketDataset.create(objects, "hands", SPEC)
+    assert "s3://" not in str(refused.value)
 
 
 def test_a_holder_that_shows_life_is_waited_for(objects: Objects, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,8 +249,9 @@ def test_what_is_no_dataset_there_is_told(
     with pytest.raises(NotFound, match="'hips'"):
         BucketDataset(objects, "hips")
     objects.overwrite("hips.zarr/readme", b"?")
-    with pytest.raises(Conflict, match="something else is there"):
+    with pytest.raises(Conflict, match="something else is there") as refused:
         BucketDataset.create(objects, "hips", SPEC)
+    assert "s3://" not in str(refused.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(Objects, "_connect", _impatient)
     with pytest.raises(StoreAway, match="does not answer") as caught:
