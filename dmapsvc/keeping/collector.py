@@ -78,8 +78,8 @@ def _workflows(retention: Retention, before: float, *, dry_run: bool) -> Found:
 
 def _unpublished(settings: Settings, *, dry_run: bool) -> Found:
     store = open_store(settings.store_location, settings.staging)
-    left = store.leftovers()
-    found = Found(len(left), sum(map(size_of, left)))
+    here, there = store.leftovers(), store.left_in_bucket()
+    found = Found(len(here) + len(there), sum(map(size_of, here)) + sum(stray.size for stray in there))
     if not dry_run:
         store.sweep()
     return found

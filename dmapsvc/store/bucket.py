@@ -18,15 +18,18 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store import layout
-from dmapsvc.store.absent import CLAIM_SIZE, is_claim
-from dmapsvc.store.bucketcase import CaseObjects, download_tree, remove_all
-from dmapsvc.store.bucketfiles import BucketFiles
+from dmapsvc.store.absent import is_claim
+from dmapsvc.store.bucketcase import CaseObjects, download_tree
+from dmapsvc.store.bucketfiles import BucketFiles, holds_claim, published_cases
 from dmapsvc.store.bucketroot import BucketRoot
+from dmapsvc.store.bucketstrays import Stray, find_strays
+from dmapsvc.store.files import read_json
 from dmapsvc.store.lease import Lease
 from dmapsvc.store.objects import Objects
 from dmapsvc.store.record import CaseRecord, ImageRecord
@@ -47,7 +50,8 @@ class BucketDataset(WritableDataset):
     def __init__(self, objects: Objects, name: str, *, staging: Path | None = None) -> None:
         self._objects, self._root, self._hidden = objects, f"{name}.zarr", f".{name}.zarr"
         self._staging = staging
-        self._held_leases: dict[str, Lease] = {}
+        self._changing: dict[str, CaseObjects] = {}
+        self._waiting: dict[str, CaseObjects] = {}
         super().__init__(BucketFiles(objects, self._root), (), name=name)
 
     @classmethod
@@ -72,7 +76,7 @@ class BucketDataset(WritableDataset):
 
     def cases(self) -> list[str]:
         """The names of the cases published now, sorted; lists every object of the dataset."""
-        return sorted(self._published_cases())
+        return sorted(published_cases(self._objects, self._root))
 
     def is_empty(self) -> bool:
         """As `WritableDataset` says."""
@@ -92,13 +96,11 @@ class BucketDataset(WritableDataset):
 
     def strays(self) -> list[str]:
         """As `WritableDataset` says: also what a dead process left of a case that is not published."""
-        names, published = set(), {layout.NODE}
-        for entry in self._objects.entries(f"{self._root}/"):
-            name, _, rest = entry.key.removeprefix(f"{self._root}/").partition("/")
-            names.add(name)
-            if rest == layout.NODE and entry.size != CLAIM_SIZE:
-                published.add(name)
-        return sorted(name for name in names - published if not self._is_locked(name))
+        return [stray.name for stray in self._strays()]
+
+    def leftovers(self) -> list[Stray]:
+        """The strays that `sweep` would remove, by the clock of this machine; it goes by the bucket's."""
+        return [stray for stray in self._strays() if stray.is_left(datetime.now(UTC))]
 
     def delete(self, case: str) -> None:
         """As `WritableDataset` says."""
@@ -106,7 +108,7 @@ class BucketDataset(WritableDataset):
         with self._entry(case) as entry, self._lock_case(case):
             found = self.look(case) is not None or self._held(case) is not None
             self._drop_held(case, entry)
-            self._case_objects(case).remove()
+            self._changing[case].remove()
         if not found:
             raise no_such_case(self.name, case)
 
@@ -118,8 +120,10 @@ class BucketDataset(WritableDataset):
     def destroy_unused(self) -> None:
         """As `WritableDataset` says."""
         with self._alone() as lease:
-            folders = (f"{self._hidden}/{folder}/" for folder in ("held", "work"))
-            used = any(next(self._objects.entries(folder), None) for folder in folders)
+            held = self._objects.entries(f"{self._hidden}/held/")
+            used = next(self._objects.entries(f"{self._hidden}/work/"), None) or not all(
+                map(holds_claim, held)
+            )
             if self.is_empty() and not used:
                 BucketRoot(self._objects, self.name).remove(lease)
 
@@ -135,24 +139,40 @@ class BucketDataset(WritableDataset):
 
     def sweep(self) -> None:
         """As `WritableDataset` says; lists every object of the dataset."""
-        for case in self.strays():
-            lease = Lease(self._objects, self._lock(case))
-            if lease.acquire(only_dead=True):
-                try:
-                    if self.look(case) is None:
-                        remove_all(self._objects, f"{self._root}/{case}/", lease)
-                finally:
-                    lease.release()
+        for stray in self._strays():
+            with self._if_dead(stray.name) as lease:
+                if lease and self._is_left(stray.name):
+                    CaseObjects(self._objects, f"{self._root}/{stray.name}", lease).remove()
+        for entry in list(self._objects.entries(f"{self._hidden}/held/")):
+            case = entry.key.rpartition("/")[2]
+            if holds_claim(entry):
+                with self._if_dead(case) as lease:
+                    if lease and self._held(case) is None:
+                        self._waiting_objects(case, lease).remove()
         for entry in list(self._objects.entries(f"{self._hidden}/work/")):
             lease = Lease(self._objects, entry.key)
             if lease.acquire(only_dead=True):
                 lease.release(remove=True)
 
-    def _published_cases(self) -> Iterator[str]:
-        for entry in self._objects.entries(f"{self._root}/"):
-            name, _, rest = entry.key.removeprefix(f"{self._root}/").partition("/")
-            if rest == layout.NODE and entry.size != CLAIM_SIZE:
-                yield name
+    def _strays(self) -> list[Stray]:
+        return [stray for stray in find_strays(self._objects, self._root) if not self._is_locked(stray.name)]
+
+    def _is_left(self, case: str) -> bool:
+        """Whether what lies in the folder `case` is left over. Within its lease."""
+        now, strays = self._objects.head(self._lock(case)), find_strays(self._objects, self._root, case)
+        return bool(now and self.look(case) is None and any(stray.is_left(now.modified) for stray in strays))
+
+    @contextmanager
+    def _if_dead(self, case: str) -> Iterator[Lease | None]:
+        """Hold the lease of `case` for the block, if nobody who lives does."""
+        lease = Lease(self._objects, self._lock(case))
+        if not lease.acquire(only_dead=True):
+            yield None
+            return
+        try:
+            yield lease
+        finally:
+            lease.release()
 
     def _current_spec(self) -> MapSpec:
         return BucketDataset(self._objects, self.name).spec
@@ -165,11 +185,12 @@ class BucketDataset(WritableDataset):
     @contextmanager
     def _lock_case(self, case: str) -> Iterator[None]:
         with Lease(self._objects, self._lock(case)) as lease:
-            self._held_leases[case] = lease
+            self._changing[case] = CaseObjects(self._objects, f"{self._root}/{case}", lease)
+            self._waiting[case] = self._waiting_objects(case, lease)
             try:
                 yield
             finally:
-                del self._held_leases[case]
+                del self._changing[case], self._waiting[case]
 
     @contextmanager
     def _alone(self) -> Iterator[Lease]:
@@ -187,8 +208,8 @@ class BucketDataset(WritableDataset):
         found = self._objects.head(self._lock(case))
         return found is not None and found.size > 0
 
-    def _case_objects(self, case: str) -> CaseObjects:
-        return CaseObjects(self._objects, f"{self._root}/{case}", self._held_leases[case])
+    def _waiting_objects(self, case: str, lease: Lease) -> CaseObjects:
+        return CaseObjects(self._objects, self._image(case), lease, node=f"{self._hidden}/held/{case}")
 
     def _with_image(
         self,
@@ -201,7 +222,7 @@ class BucketDataset(WritableDataset):
     ) -> CaseRecord:
         image, waiting = self._held(case), entry / "waiting"
         if image is not None:
-            download_tree(self._objects, self._waiting(case), waiting)
+            download_tree(self._objects, self._image(case), waiting)
             sound = is_sound_group(waiting / "image", "image")
         elif published is not None and published.image is not None:
             image = published.image
@@ -216,7 +237,7 @@ class BucketDataset(WritableDataset):
         return dataclasses.replace(record, image=image)
 
     def _complete(self, entry: Path, case: str, record: CaseRecord) -> None:
-        self._case_objects(case).publish(entry / NEW, case_node(entry / NEW, record))
+        self._changing[case].publish(entry / NEW, case_node(entry / NEW, record))
 
     def _add_image(self, case: str, entry: Path, published: CaseRecord, image: ImageRecord) -> None:
         home = entry / "home"
@@ -225,32 +246,29 @@ class BucketDataset(WritableDataset):
             with self.copied(case) as there:
                 if is_sound_array(there, "image"):
                     return
+        bare = case_node(home, dataclasses.replace(published, image=None))
         (entry / "image").rename(home / "image")
         node = case_node(home, dataclasses.replace(published, image=image))
-        self._case_objects(case).publish_image(home / "image", node, first=published.image is None)
+        self._changing[case].publish_image(home / "image", bare, node)
 
     def _hold(self, case: str, entry: Path) -> None:
-        self._drop_held(case, entry)
-        waiting = CaseObjects(self._objects, self._waiting(case), self._held_leases[case])
-        waiting.put_tree(entry / "image", "image/")
-        node = json.loads((entry / "image" / layout.NODE).read_bytes())
-        self._objects.overwrite(
-            f"{self._hidden}/held/{case}", json.dumps(node["attributes"][layout.KEY]).encode()
-        )
+        held = entry / "held"
+        held.mkdir()
+        (entry / "image").rename(held / "image")
+        record = read_json(held / "image" / layout.NODE)["attributes"][layout.KEY]
+        self._waiting[case].publish(held, record)
 
     def _held(self, case: str) -> ImageRecord | None:
         found = self._objects.get(f"{self._hidden}/held/{case}")
-        return None if found is None else ImageRecord.from_json(json.loads(found.data))
+        if found is None or is_claim(found.data):
+            return None
+        return ImageRecord.from_json(json.loads(found.data))
 
     def _drop_held(self, case: str, entry: Path) -> None:
-        if self._held(case) is None:
-            return
-        lease = self._held_leases[case]
-        lease.check()
-        self._objects.delete([f"{self._hidden}/held/{case}"])
-        remove_all(self._objects, f"{self._waiting(case)}/", lease)
+        if self._waiting[case].is_used:
+            self._waiting[case].remove()
 
-    def _waiting(self, case: str) -> str:
+    def _image(self, case: str) -> str:
         return f"{self._hidden}/images/{case}"
 
 

@@ -1,25 +1,27 @@
 """The objects of one case in a bucket: in which order they are put, so that no reader takes part of one case
 and part of another for a case.
 
-First a claim in place of its `zarr.json`: from then on the case is not there. Then what was there is removed,
-and all else is put, each object only where there is none. Then the `zarr.json`, only where the claim still
-is. So of two processes that both believe to hold the lease of the case, one alone comes through, and what it
-put is what is there. Not conditional on the tags of what was there before: the same content has the same tag.
+First a claim in place of its `zarr.json`, if that is still what it was when the lease was taken: from then on
+the case is not there. Then what was there is removed, and all else is put, each object only where there is
+none. Then the `zarr.json`, only where the claim still is. So of two processes that both believe to hold the
+lease of the case, one alone comes through, and what it put is what is there. Arrays are not put on the tags
+of what was there before: the same content has the same tag.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import mmap
 import uuid
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dmapsvc.store import layout
-from dmapsvc.store.absent import is_claim, new_claim
+from dmapsvc.store.absent import new_claim
 from dmapsvc.store.lease import Lease, lost
 from dmapsvc.store.objects import ChangedError, Objects
 
@@ -28,62 +30,78 @@ _PER_REQUEST = 1000  # objects that S3 removes at once
 
 
 class CaseObjects:
-    """The objects of the case in the folder `folder`, while its `lease` is held.
+    """The objects in the folder `folder`, and the one that says that they are there: `node`, or if left out
+    the `zarr.json` in it. Made within the `lease`, before anything is decided: what is changed later is what
+    was there now, or nothing is.
 
     Its methods raise StoreAway where the bucket does not answer, or another process got in between.
     """
 
-    def __init__(self, objects: Objects, folder: str, lease: Lease) -> None:
+    def __init__(self, objects: Objects, folder: str, lease: Lease, *, node: str | None = None) -> None:
         self._objects, self._folder, self._lease = objects, folder, lease
+        self._node = node or f"{folder}/{layout.NODE}"
+        there = objects.head(self._node)
+        self._tag = None if there is None else there.tag
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there was a node, or a claim in its place."""
+        return self._tag is not None
 
     def publish(self, files: Path, node: Mapping[str, Any]) -> None:
-        """Put the local folder `files`, with the `zarr.json` `node`, in place of what is there."""
-        there = self._objects.head(self._key(layout.NODE))
-        claim = self.put(layout.NODE, new_claim(), None if there is None else there.tag)
-        self.put_tree(files, "")
-        self.put(layout.NODE, _written(node), claim)
+        """Put the local folder `files`, with the `node`, in place of what is there; raises TooLarge."""
+        self._check_sizes(files)
+        self._claim(new_claim())
+        self._put_tree(files, "")
+        self._put_node(_written(node))
 
-    def publish_image(self, image: Path, node: Mapping[str, Any], *, first: bool) -> None:
-        """Put the local folder `image` beside the maps that are there, whose `zarr.json` becomes `node`.
+    def publish_image(self, image: Path, bare: Mapping[str, Any], node: Mapping[str, Any]) -> None:
+        """Put the local folder `image` beside the maps that are there, whose `zarr.json` becomes `node`;
+        raises TooLarge.
 
-        A case that gets its `first` image stays there all the while: the claim is a note in its `zarr.json`.
+        The maps stay there all the while: in between, their `zarr.json` is `bare`, which has no image, with a
+        note that makes it a claim.
         """
-        there = self._objects.get(self._key(layout.NODE))
-        note = _with_note(there.data) if first and there is not None else new_claim()
-        claim = self.put(layout.NODE, note, None if there is None else there.tag)
-        self.put_tree(image, "image/")
-        self.put(layout.NODE, _written(node), claim)
+        self._check_sizes(image)
+        self._claim(_with_note(bare))
+        self._put_tree(image, "image/")
+        self._put_node(_written(node))
 
-    def put_tree(self, files: Path, below: str) -> None:
+    def remove(self) -> None:
+        """Remove all of it; nothing need be there."""
+        self._claim(new_claim())
+        keys = [entry.key for entry in self._objects.entries(f"{self._folder}/")]
+        _delete(self._objects, [*(key for key in keys if key != self._node), self._node], self._lease)
+
+    def _check_sizes(self, files: Path) -> None:
+        for name in _names(files):
+            self._objects.check_size(f"{self._folder}/{name}", (files / name).stat().st_size)
+
+    def _claim(self, claim: bytes) -> None:
+        self._lease.check()
+        self._put_node(claim)
+
+    def _put_node(self, node: bytes) -> None:
+        self._tag = self._put(self._node, node, self._tag)
+
+    def _put_tree(self, files: Path, below: str) -> None:
         """Put what lies in the local folder `files` in place of what is `below`, '' or a folder's name with
-        its slash; the case's own `zarr.json` is left alone.
+        its slash; the node is left alone.
         """
-        remove_all(self._objects, self._key(below), self._lease, keep=(self._key(layout.NODE),))
-        names = [path.relative_to(files).as_posix() for path in sorted(files.rglob("*")) if path.is_file()]
+        remove_all(self._objects, f"{self._folder}/{below}", self._lease, keep=(self._node,))
 
         def put(name: str) -> None:
             with (files / name).open("rb") as file:
                 data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            self.put(below + name, memoryview(data), None)
+            self._put(f"{self._folder}/{below}{name}", memoryview(data), None)
 
-        _together(put, names)
+        _together(put, _names(files))
 
-    def remove(self) -> None:
-        """Remove the case; nothing need be there."""
-        there = self._objects.get(self._key(layout.NODE))
-        if there is not None and not is_claim(there.data):
-            self.put(layout.NODE, new_claim(), there.tag)
-        remove_all(self._objects, f"{self._folder}/", self._lease)
-
-    def put(self, name: str, data: bytes | memoryview, tag: str | None) -> str:
-        """Put the object `name` of the case where `tag` is there; raises StoreAway if it is not."""
+    def _put(self, key: str, data: bytes | memoryview, tag: str | None) -> str:
         try:
-            return self._objects.put(self._key(name), data, tag=tag)
+            return self._objects.put(key, data, tag=tag)
         except ChangedError:
             raise lost(self._folder) from None
-
-    def _key(self, name: str) -> str:
-        return f"{self._folder}/{name}"
 
 
 def download_tree(
@@ -103,10 +121,18 @@ def download_tree(
 
 def remove_all(objects: Objects, folder: str, lease: Lease, *, keep: Collection[str] = ()) -> None:
     """Remove every object below `folder` but those to `keep`, while `lease` is held."""
-    keys = iter([entry.key for entry in objects.entries(folder) if entry.key not in keep])
-    while some := list(islice(keys, _PER_REQUEST)):
+    _delete(objects, [entry.key for entry in objects.entries(folder) if entry.key not in keep], lease)
+
+
+def _delete(objects: Objects, keys: Iterable[str], lease: Lease) -> None:
+    left = iter(keys)
+    while some := list(islice(left, _PER_REQUEST)):
         lease.check()
         objects.delete(some)
+
+
+def _names(files: Path) -> list[str]:
+    return [path.relative_to(files).as_posix() for path in sorted(files.rglob("*")) if path.is_file()]
 
 
 def _together(work: Callable[[str], None], names: Collection[str]) -> None:
@@ -119,8 +145,8 @@ def _written(node: Mapping[str, Any]) -> bytes:
     return json.dumps(node, indent=1, allow_nan=False).encode()
 
 
-def _with_note(node: bytes) -> bytes:
-    """The `zarr.json` of a case, as it was but for a note that nobody reads and no other has."""
-    content = json.loads(node)
-    content["attributes"][layout.KEY]["claim"] = uuid.uuid4().hex
-    return json.dumps(content).encode()
+def _with_note(node: Mapping[str, Any]) -> bytes:
+    """The `zarr.json` of a case, with a note that nobody reads and no other has."""
+    noted = copy.deepcopy(dict(node))
+    noted["attributes"][layout.KEY]["claim"] = uuid.uuid4().hex
+    return _written(noted)

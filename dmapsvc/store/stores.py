@@ -16,6 +16,7 @@ from dmapsvc.errors import BadInput, Damaged, NotFound
 from dmapsvc.spec import MapSpec, check_name
 from dmapsvc.store.bucket import BucketDataset
 from dmapsvc.store.bucketfiles import open_object
+from dmapsvc.store.bucketstrays import Stray
 from dmapsvc.store.dataset import Dataset
 from dmapsvc.store.objects import Objects
 from dmapsvc.store.reader import Reader
@@ -54,6 +55,9 @@ class DatasetStore(Protocol):
 
     def leftovers(self) -> list[Path]:
         """What publishers that died have left on this machine."""
+
+    def left_in_bucket(self) -> list[Stray]:
+        """What they have left in the store, if that is a bucket."""
 
     def sweep(self) -> None:
         """Undo and remove that, and what they have left in the store; what living ones work on stays."""
@@ -109,6 +113,10 @@ class FolderStore:
     def leftovers(self) -> list[Path]:
         """As `DatasetStore` says."""
         return [entry for staging in self._stagings() for entry in staging.dead()]
+
+    def left_in_bucket(self) -> list[Stray]:
+        """As `DatasetStore` says: nothing."""
+        return []
 
     def sweep(self) -> None:
         """As `DatasetStore` says. The staging of a dataset that is gone goes too."""
@@ -168,6 +176,14 @@ class BucketStore:
     def leftovers(self) -> list[Path]:
         """As `DatasetStore` says."""
         return [entry for staging in self._stagings() for entry in staging.dead()]
+
+    def left_in_bucket(self) -> list[Stray]:
+        """As `DatasetStore` says; lists every object of every dataset."""
+        left = []
+        for name in self.names():
+            with suppress(NotFound, Damaged):  # deleted this moment, or not ours
+                left += self.open(name).leftovers()
+        return left
 
     def sweep(self) -> None:
         """As `DatasetStore` says; lists every object of every dataset."""

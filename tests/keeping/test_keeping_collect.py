@@ -24,9 +24,13 @@ from dmapsvc.keeping.tally import OLD
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import Dataset
+from dmapsvc.store.absent import CLAIM_SIZE, new_claim
+from dmapsvc.store.objects import Objects
 from dmapsvc.store.staging import Staging
+from dmapsvc.store.stores import create_dataset_at
 from tests.cli.cli_run import Run
 from tests.jobs.asking import fast, request
+from tests.store import shelf
 
 
 @pytest.fixture
@@ -160,6 +164,24 @@ def test_what_a_dead_publisher_swapped_out_is_put_back(settings: Settings) -> No
     assert found(settings) == {"cases never published": 1}
     assert dataset.cases() == ["a"]
     assert not entry.exists()
+
+
+def test_what_is_left_in_a_bucket_is_told_before_it_goes(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with shelf.moto() as endpoint:
+        shelf.use(monkeypatch, endpoint, "ward")
+        bucket = settings.model_copy(update={"store": "s3://ward/lab"})
+        create_dataset_at("s3://ward/lab/knees.zarr", MapSpec(labels=(5,)))
+        objects = Objects("s3://ward/lab/knees.zarr")
+        objects.overwrite("dead/zarr.json", new_claim())
+        objects.overwrite("dead/phi/0/c/0/0/0", bytes(1000))
+        objects.overwrite("copied/phi/0/c/0/0/0", bytes(1000))
+        (tally,) = [tally for tally in collect(bucket, dry_run=True) if tally.count]
+        assert (tally.what, tally.count, tally.bytes) == ("cases never published", 1, 1000 + CLAIM_SIZE)
+        assert found(bucket) == {"cases never published": 1}
+        assert found(bucket) == {}
+        assert [entry.key for entry in objects.entries("copied/")] == ["copied/phi/0/c/0/0/0"]
 
 
 def test_jobs_are_kept_for_days_and_then_forgotten_with_their_uploads(settings: Settings, jobs: Jobs) -> None:

@@ -8,18 +8,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import obstore
 import pytest
 from numpy.typing import NDArray
 
-from dmapsvc.errors import BadInput, Conflict, NotFound, StoreAway
+from dmapsvc.errors import BadInput, Conflict, NotFound, StoreAway, Superseded, TooLarge
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import check
+from dmapsvc.store.absent import CLAIM_SIZE, new_claim
 from dmapsvc.store.bucket import BucketDataset
-from dmapsvc.store.bucketcase import CaseObjects
 from dmapsvc.store.lease import Lease
 from dmapsvc.store.objects import Objects
 from tests.store import shelf
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 A, B, IMAGE, OTHER_IMAGE = (letter * 64 for letter in "abij")
 SPEC = MapSpec(labels=(5, 7))
+CHANGED = ("knees.zarr/a/", ".knees.zarr/held/", ".knees.zarr/images/")
 State = tuple[str | None, str | None, str | None]
 """What of a case is published and held: mask, image, held image, by sha256."""
 
@@ -72,7 +75,7 @@ def acts(
         (["publish A", "image I"], "replace by B", [(A, IMAGE, None), (None, None, None), (B, IMAGE, None)]),
         (["image I"], "publish A", [(None, None, IMAGE), (A, IMAGE, None)]),
         (["publish A"], "image I", [(A, None, None), (A, IMAGE, None)]),
-        (["publish A", "image I"], "image J", [(A, IMAGE, None), (None, None, None), (A, OTHER_IMAGE, None)]),
+        (["publish A", "image I"], "image J", [(A, IMAGE, None), (A, None, None), (A, OTHER_IMAGE, None)]),
         ([], "image I", [(None, None, None), (None, None, IMAGE)]),
         (["publish A", "image I"], "delete", [(A, IMAGE, None), (None, None, None)]),
     ],
@@ -114,41 +117,158 @@ def test_of_two_that_both_believe_to_hold_the_lease_one_comes_through(
     before: str | None,
     act: str,
 ) -> None:
-    """A process stalls before each of its writes in turn, is taken for dead, and goes on once another has
-    published."""
-    monkeypatch.setattr("dmapsvc.store.lease.DEAD_AFTER", 0.04)
-    monkeypatch.setattr("dmapsvc.store.bucketcase._AT_ONCE", 1)
-    real = CaseObjects.put
-    for step in range(1, 100):
-        _delete(knees)
-        if before:
-            acts[before](knees)
-        left = step
+    """A process stalls before each of its looks and writes in turn, is taken for dead, and goes on once
+    another has published. Only an image goes beside what it found there.
+    """
 
-        def put(self: CaseObjects, name: str, data: bytes | memoryview, tag: str | None) -> str:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                maps.publish(knees, "a", "c" * 64, revision=9, replace=True)
-            return real(self, name, data, tag)
+    def other() -> None:
+        maps.publish(knees, "a", "c" * 64, revision=9, replace=True)
 
-        monkeypatch.setattr(CaseObjects, "put", put)
-        came_through = True
-        try:
-            acts[act](BucketDataset(knees._objects, "knees"))
-        except StoreAway:
-            came_through = False
-        finally:
-            monkeypatch.setattr(CaseObjects, "put", real)
-        if left > 0:
-            assert came_through
-            return
-        assert not came_through
+    for came_through in _stalled(knees, monkeypatch, acts, [before] if before else [], act, other):
         record = knees.record("a")
         assert record is not None
         assert (record.mask_sha256, record.revision) == ("c" * 64, 9)
+        assert came_through == (record.image is not None)
         assert list(check(knees)) == []
+
+
+def test_of_two_that_hold_an_image_one_comes_through(
+    knees: BucketDataset,
+    maps: Maps,
+    image: NDArray[Any],
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+) -> None:
+    """The record and the voxels that wait are one image's, wherever the first stalls."""
+
+    def other() -> None:
+        acts["image J"](knees)
+
+    for came_through in _stalled(knees, monkeypatch, acts, [], "image I", other):
+        maps.publish(knees, "a", A)
+        sha256, values = (IMAGE, image) if came_through else (OTHER_IMAGE, image + 1)
+        assert _state(knees) == (A, sha256, None)
+        np.testing.assert_array_equal(knees.case("a").read("image"), values)
+        assert list(check(knees)) == []
+
+
+def _stalled(
+    knees: BucketDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+    before: list[str],
+    act: str,
+    other: Callable[[], None],
+) -> Iterator[bool]:
+    """For each request of `act` for the case or its held image: whether it came through, after it stalled
+    before that request, with its lease just looked at, while `other` was done.
+    """
+    monkeypatch.setattr("dmapsvc.store.lease.DEAD_AFTER", 0.04)
+    monkeypatch.setattr("dmapsvc.store.bucketcase._AT_ONCE", 1)
+    for step in range(1, 100):
+        _delete(knees)
+        for name in before:
+            acts[name](knees)
+        left, came_through = step, True
+        with monkeypatch.context() as patch:
+            for call in ("get", "head", "put", "overwrite"):
+                real = getattr(Objects, call)
+
+                def stalling(self: Objects, key: str, *args: Any, real: Any = real, **how: Any) -> Any:
+                    nonlocal left
+                    left -= key.startswith(CHANGED)
+                    if left == 0:
+                        left = -1
+                        patch.undo()
+                        other()
+                    return real(self, key, *args, **how)
+
+                patch.setattr(Objects, call, stalling)
+            try:
+                acts[act](BucketDataset(knees._objects, "knees"))
+            except (StoreAway, Superseded):
+                came_through = False
+        if left > 0:
+            assert came_through
+            assert step > 8
+            return
+        yield came_through
     raise AssertionError("there was no end to the steps")
+
+
+def test_an_image_that_is_sent_again_after_a_death_goes_beside_the_maps(
+    objects: Objects,
+    knees: BucketDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+) -> None:
+    for step in range(1, 100):
+        _delete(knees)
+        acts["publish A"](knees)
+        acts["image I"](knees)
+        with shelf.dying(monkeypatch, step) as left, contextlib.suppress(shelf.DiedError):
+            acts["image J"](BucketDataset(objects, "knees"))
+        assert acts["image J"](knees)
+        knees.sweep()
+        assert _state(knees) == (A, OTHER_IMAGE, None)
+        if left[0] > 0:
+            assert step > 5
+            return
+    raise AssertionError("there was no end to the steps")
+
+
+def test_a_copy_in_progress_is_left_alone(
+    objects: Objects, knees: BucketDataset, maps: Maps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another tool puts the `zarr.json` of a case last; what nobody touched for long, and is ours, goes."""
+    maps.publish(knees, "a", A)
+    for key in ("copied/label/0/zarr.json", "notes/readme", "copied/phi/zarr.json", "_x/phi/zarr.json"):
+        objects.overwrite(f"knees.zarr/{key}", b"{}")
+    objects.overwrite("knees.zarr/dead/zarr.json", new_claim())
+    objects.overwrite("knees.zarr/dead/phi/zarr.json", b"{}")
+    objects.overwrite("knees.zarr/loose", b"?")
+    assert knees.strays() == ["_x", "copied", "dead", "loose", "notes"]
+    assert [(stray.name, stray.size) for stray in knees.leftovers()] == [("dead", CLAIM_SIZE + 2)]
+    knees.sweep()
+    assert knees.strays() == ["_x", "copied", "loose", "notes"]
+    monkeypatch.setattr("dmapsvc.store.bucketstrays._COPYING", timedelta(days=-1))
+    assert [stray.name for stray in knees.leftovers()] == ["copied"]
+    knees.sweep()
+    assert knees.strays() == ["_x", "loose", "notes"]
+    assert knees.cases() == ["a"]
+
+
+def test_what_a_dead_process_left_of_a_held_image_goes(
+    objects: Objects,
+    knees: BucketDataset,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+) -> None:
+    with shelf.dying(monkeypatch, 4), contextlib.suppress(shelf.DiedError):
+        acts["image I"](BucketDataset(objects, "knees"))
+    assert list(objects.entries(".knees.zarr/images/"))
+    knees.sweep()
+    assert not list(objects.entries(".knees.zarr/images/"))
+    assert not list(objects.entries(".knees.zarr/held/"))
+    knees.destroy_unused()
+    with pytest.raises(NotFound):
+        BucketDataset(objects, "knees")
+
+
+def test_what_is_too_large_for_the_bucket_takes_nothing_away(
+    knees: BucketDataset,
+    maps: Maps,
+    monkeypatch: pytest.MonkeyPatch,
+    acts: dict[str, Callable[[Any], object]],
+) -> None:
+    acts["publish A"](knees)
+    acts["image I"](knees)
+    monkeypatch.setattr("dmapsvc.store.objects._LARGEST", 2000)
+    for act in ("replace by B", "image J"):
+        with pytest.raises(TooLarge, match="an object of S3 holds"):
+            acts[act](knees)
+    assert _state(knees) == (A, IMAGE, None)
+    assert list(check(knees)) == []
 
 
 def test_a_spec_that_is_refused_was_never_there(
