@@ -5,6 +5,7 @@ No file is opened: a file is known by its path, size and time until a worker rea
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,22 +42,22 @@ class BatchIntake:
         labels = roots.folder(wanted.labels)
         images = None if wanted.images is None else roots.folder(wanted.images)
         spacing = None if wanted.spacing is None else check_spacing(wanted.spacing)
-        self._spec(name, wanted)
-        cases = find_cases(labels, images, pattern=wanted.pattern)
-        files = len(cases) + sum(case.image is not None for case in cases)
-        self._jobs.batches.check_room(files)
-        with self._library.changing(name):
-            spec = self._spec(name, wanted)
-            self._library.create(name, spec)
         asked = BatchAsked(
             dataset=name,
             labels=wanted.labels,
             images=wanted.images,
             pattern=wanted.pattern,
-            spec=spec,
+            spec=self._spec(name, wanted),
             spacing=spacing,
             replace=wanted.replace,
         )
+        cases = find_cases(labels, images, pattern=wanted.pattern)
+        files = len(cases) + sum(case.image is not None for case in cases)
+        self._jobs.batches.check_room(asked, files)
+        with self._library.changing(name):
+            spec = self._spec(name, wanted)
+            self._library.create(name, spec)
+        asked = dataclasses.replace(asked, spec=spec)
         folder = _Folder(asked, labels, images, roots)
         return self._jobs.batches.submit(
             asked, map(folder.files_of, cases), (len(cases), files), _Published(self._library, name, spec)

@@ -46,7 +46,7 @@ class Batches:
         """
         batch = uuid.uuid4().hex
         with writing(self._engine) as connection:
-            self._check_room(connection, counts[1])  # again, since others may have come
+            self._check_room(connection, asked, counts[1])  # again, since others may have come
             connection.execute(
                 sa.insert(batches).values(
                     batch=batch,
@@ -67,10 +67,21 @@ class Batches:
             connection.execute(ours.values(published=published, under_way=under_way, submitted=True))
         return self.get(batch)
 
-    def check_room(self, files: int) -> None:
-        """Raise TooLarge for more files than may ever wait, Busy while too many do."""
+    def check_room(self, asked: BatchAsked, files: int) -> None:
+        """Raise TooLarge for more files than may ever wait, Busy while too many do, but those of `asked`."""
         with self._engine.connect() as connection:
-            self._check_room(connection, files)
+            self._check_room(connection, asked, files)
+
+    def check_waiting(self, connection: sa.Connection, files: int, but: Sequence[str] = ()) -> None:
+        """Raise Busy while too many files wait for `files` more; those of the batches `but` do not count."""
+        queued = sa.select(sa.func.count()).where(runs.c.state == State.QUEUED, runs.c.batch.is_not(None))
+        waiting = connection.execute(queued.where(runs.c.batch.not_in(but))).scalar_one()
+        if waiting + files > self._most:
+            raise Busy(
+                f"{waiting:,} files of batches are waiting",
+                f"{files:,} more would be above {self._most:,}",
+                "Try again when some are done, or raise DMAPSVC_MAX_BATCH",
+            )
 
     def get(self, batch: str) -> Batch:
         """The batch with this id, with the time left; raises NotFound."""
@@ -136,21 +147,14 @@ class Batches:
             asked = republished(connection, cases, shelf)
         return _Known(shelf, {case: shelf.revision(case) for case in asked})
 
-    def _check_room(self, connection: sa.Connection, files: int) -> None:
+    def _check_room(self, connection: sa.Connection, asked: BatchAsked, files: int) -> None:
         if files > self._most:
             raise TooLarge(
                 f"a batch of {files:,} files",
                 f"this service takes at most {self._most:,} at once",
                 "Give a pattern or a folder for a part of them, or raise DMAPSVC_MAX_BATCH",
             )
-        queued = sa.select(sa.func.count()).where(runs.c.state == State.QUEUED, runs.c.batch.is_not(None))
-        waiting = connection.execute(queued).scalar_one()
-        if waiting + files > self._most:
-            raise Busy(
-                f"{waiting:,} files of batches are waiting",
-                f"{files:,} more would be above {self._most:,}",
-                "Try again when some are done, or raise DMAPSVC_MAX_BATCH",
-            )
+        self.check_waiting(connection, files, _earlier(connection, asked))
 
 
 class _Known:
@@ -192,6 +196,17 @@ def _goes_on(connection: sa.Connection, batch: str) -> bool:
             f"batch {batch}", "its dataset was deleted while it was submitted", "Submit the folder again"
         )
     return not cancelled
+
+
+def _earlier(connection: sa.Connection, asked: BatchAsked) -> list[str]:
+    """The batches of just these folders, whose files that wait are not taken a second time."""
+    of_dataset = sa.select(batches).where(batches.c.dataset == asked.dataset)
+    before = ((row.batch, BatchAsked.from_json(row.asked)) for row in connection.execute(of_dataset))
+    return [batch for batch, other in before if _folders(other) == _folders(asked)]
+
+
+def _folders(asked: BatchAsked) -> tuple[str, str | None, str | None]:
+    return asked.labels, asked.images, asked.pattern
 
 
 def _counts(connection: sa.Connection, rows: Sequence[Row]) -> dict[str, dict[State, int]]:

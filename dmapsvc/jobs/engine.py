@@ -230,7 +230,10 @@ class Jobs:
         It has the priority and the batch of the run that it is `again`, or else an upload's.
         """
         check_rivals(request, rivals)
-        self._check_room(connection)
+        if again is None or again.priority == UPLOAD_PRIORITY:
+            self._check_room(connection)
+        else:
+            self.batches.check_waiting(connection, 1)
         spent = stop(connection, rivals) + release(connection, request)
         revision = next_revision(connection, request, published_revision)
         row = self._enqueue(connection, request, revision, again)

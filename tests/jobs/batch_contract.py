@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -34,6 +35,9 @@ ASKED = BatchAsked(
     spacing=(0.7, 0.36, 0.36),
     replace=False,
 )
+
+
+OTHERS = dataclasses.replace(ASKED, labels="/data/others")
 
 
 @dataclass
@@ -90,12 +94,14 @@ def source(case: str, content: str = "", *, kind: Kind = Kind.MASK, replace: boo
 MANY = [source(f"case{number:04}") for number in range(600)]  # taken in several transactions
 
 
-def submit(jobs: Jobs, *requests: Request, shelf: Published | None = None) -> Batch:
+def submit(
+    jobs: Jobs, *requests: Request, shelf: Published | None = None, asked: BatchAsked = ASKED
+) -> Batch:
     """Submit a batch of these files; those of one case stand side by side."""
     cases: dict[str, list[BatchFile]] = {}
     for one in requests:
         cases.setdefault(one.case, []).append(BatchFile(request=one))
-    return jobs.batches.submit(ASKED, cases.values(), (len(cases), len(requests)), shelf or Published())
+    return jobs.batches.submit(asked, cases.values(), (len(cases), len(requests)), shelf or Published())
 
 
 def end(database: sa.Engine, state: State, *requests: Request) -> None:
@@ -255,12 +261,42 @@ class BatchContract:
             submit(jobs, source("a"), source("b"))
             jobs.submit(request(settings, "u"))
             with pytest.raises(Busy, match="2 files of batches are waiting"):
-                submit(jobs, source("c"), source("d"))
+                submit(jobs, source("c"), source("d"), asked=OTHERS)
             with pytest.raises(TooLarge, match="a batch of 4 files"):
                 submit(jobs, *(source(f"e{number}") for number in range(4)))
             with pytest.raises(Busy):
                 jobs.submit(request(settings, "v"))
             assert len(jobs.batches.list().batches) == 1
+
+    def test_a_batch_that_was_cut_short_is_completed_though_most_of_it_waits(
+        self, settings: Settings
+    ) -> None:
+        def die() -> None:
+            raise SystemExit
+
+        with Jobs(settings.model_copy(update={"max_batch": 600})) as tight:
+            with pytest.raises(SystemExit):
+                submit(tight, *MANY, shelf=Interrupted(happens=die))
+            (cut,) = tight.batches.list().batches
+            assert (cut.submitted, counts(cut)) == (False, {"queued": 250})
+            assert counts(submit(tight, *MANY)) == {"queued": 350}
+            with pytest.raises(Busy, match="600 files of batches are waiting"):
+                tight.batches.check_room(OTHERS, 1)
+
+    def test_a_job_of_a_batch_is_run_again_by_the_limit_of_batches(
+        self, settings: Settings, database: sa.Engine
+    ) -> None:
+        with Jobs(settings.model_copy(update={"max_batch": 2, "max_queue": 1})) as jobs:
+            submit(jobs, source("a"))
+            end(database, State.FAILED, source("a"))
+            jobs.submit(request(settings, "u"))
+            assert jobs.retry(source("a").id).state is State.QUEUED
+            submit(jobs, source("b"), source("a"))
+            end(database, State.FAILED, source("b"))
+            end(database, State.FAILED, source("a"))
+            submit(jobs, source("c"), source("d"))
+            with pytest.raises(Busy, match="2 files of batches"):
+                jobs.retry(source("a").id)
 
     def test_they_are_listed_newest_first_and_go_with_their_dataset(self, jobs: Jobs) -> None:
         ids = [submit(jobs, source(case)).id for case in "abc"]
