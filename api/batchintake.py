@@ -12,7 +12,7 @@ from pathlib import Path
 from api.library import Library
 from api.models import BatchWanted
 from api.specs import chosen_spec
-from dmapsvc.errors import BadFile, Conflict, Damaged, NotFound, SourceAway
+from dmapsvc.errors import BadFile, Conflict, Damaged, NotFound, SourceAway, printable
 from dmapsvc.jobs import Kind, Request
 from dmapsvc.jobs.batch import Batch, BatchAsked, BatchFile
 from dmapsvc.jobs.engine import Jobs
@@ -24,6 +24,8 @@ from dmapsvc.spec import MapSpec
 from dmapsvc.telemetry.context import request_id
 from dmapsvc.telemetry.tracing import traceparent
 from dmapsvc.volumes.checks import check_spacing
+
+_LONGEST = 1000  # characters of a file's path that are shown
 
 
 class BatchIntake:
@@ -85,7 +87,7 @@ class _Folder:
             yield self._file(Kind.IMAGE, case.case, case.image, self._images)
 
     def _file(self, kind: Kind, case: str, file: Path, folder: Path) -> BatchFile:
-        filename = file.relative_to(folder).as_posix()
+        filename = printable(file.relative_to(folder).as_posix(), _LONGEST)  # also where it is no UTF-8
         source = self._roots.real(file)
         if source is None:
             outside = BadFile(

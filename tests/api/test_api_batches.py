@@ -12,6 +12,7 @@ import httpx
 import numpy as np
 import pytest
 
+from api.app import create_app
 from api.batchintake import BatchIntake
 from api.library import Library
 from api.models import BatchWanted
@@ -22,7 +23,7 @@ from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
 from tests.api.bodies import nifti, two_balls
-from tests.api.talk import Talk, assert_problem
+from tests.api.talk import Talk, assert_problem, serving
 
 NOTE = "It was published from this very file already."
 
@@ -138,6 +139,25 @@ def test_what_cannot_be_read_fails_alone_and_is_listed(talk: Talk, root: Path) -
     assert "no ordinary file" in said["pipe"]
     assert "looks like HTML" in said["text"]
     assert all(str(root.parent) not in words for words in said.values())
+
+
+def test_a_name_that_is_no_utf8_is_shown_without_what_is_none(tmp_path: Path) -> None:
+    labels = fill(tmp_path / "labels", **{"sub-01_dseg": b""})
+    odd = tmp_path / "images" / os.fsdecode(b"caf\xe9")
+    fill(odd, **{"sub-01_T1w": b""})
+    settings = Settings(data=tmp_path / "data", roots=str(tmp_path))
+    with serving(create_app(settings)) as http:
+        wanted = {"labels": str(labels), "images": str(odd.parent)}
+        answer = http.post("/v1/datasets/a/batches", json=wanted)
+        assert (answer.status_code, answer.json()["files"]) == (202, 2)
+        jobs = http.get("/v1/jobs")
+        assert jobs.status_code == 200
+        assert {job["filename"] for job in jobs.json()["jobs"]} == {
+            "sub-01_dseg.nii.gz",
+            "caf/sub-01_T1w.nii.gz",
+        }
+        fill(labels, **{os.fsdecode(b"\xe9"): b""})
+        assert_problem(http.post("/v1/datasets/a/batches", json=wanted), 400, "Rename the file")
 
 
 def test_a_cancelled_batch_is_submitted_again(talk: Talk, root: Path, service: Service) -> None:
