@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from dmapsvc.errors import BadInput, BadName
+from dmapsvc.errors import BadInput, BadName, printable
 from dmapsvc.pipeline.bids import BidsImages
 from dmapsvc.spec import check_name
 from dmapsvc.volumes import SUFFIXES
@@ -146,11 +146,10 @@ def _named_files(path: Path, inner: Path | None) -> Iterator[tuple[str, Path]]:
 
 
 def _volume_files(folder: Path, inner: Path | None) -> Iterator[Path]:
-    for parent, folders, files in os.walk(folder):
+    passed = _below(folder, inner)
+    for parent, folders, files in os.walk(folder, onerror=_unreadable):
         here = Path(parent)
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not _is_same(here / name, inner)
-        )
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name != passed)
         for name in sorted(files):
             if not name.startswith(".") and name.lower().endswith(SUFFIXES):
                 yield here / name
@@ -161,8 +160,20 @@ def _fits(file: Path, folder: Path, pattern: str) -> bool:
     return fnmatchcase(whole, pattern)
 
 
-def _is_same(folder: Path, other: Path | None) -> bool:
-    return other is not None and folder.resolve() == other.resolve()
+def _unreadable(error: OSError) -> None:
+    raise BadInput(
+        f"{printable(str(error.filename), 1000)}: the folder cannot be read ({error.strerror})",
+        "nothing that lies in the folder is left out silently",
+        "Let it be read, or move it elsewhere; what begins with a dot is passed over",
+    )
+
+
+def _below(folder: Path, inner: Path | None) -> Path | None:
+    """`inner` as a walk through `folder`, which follows no links, comes by it; None if it does not."""
+    if inner is None:
+        return None
+    real, top = inner.resolve(), folder.resolve()
+    return folder / real.relative_to(top) if real.is_relative_to(top) else None
 
 
 def _without_ending(name: str) -> str:

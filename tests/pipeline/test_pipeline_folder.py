@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -125,6 +128,43 @@ def test_several_channel_files_are_refused_by_name(tmp_path: Path) -> None:
 def test_images_that_lie_inside_the_masks_folder_are_no_masks(tmp_path: Path) -> None:
     fill(tmp_path, "a.nii", "images/a.nii")
     assert cases(tmp_path, tmp_path / "images") == {"a": "a.nii"}
+
+
+def test_images_inside_are_found_by_a_link_and_whatever_the_number_of_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks = fill(tmp_path / "masks", "a.nii", "pictures/a.nii", *(f"{n}/b/c.nii" for n in range(50)))
+    (tmp_path / "images").symlink_to(masks / "pictures")
+    (tmp_path / "labels").symlink_to(masks)
+    resolved: list[Path] = []
+    resolve = Path.resolve
+
+    def noted(path: Path, strict: bool = False) -> Path:
+        resolved.append(path)
+        return resolve(path, strict)
+
+    monkeypatch.setattr(Path, "resolve", noted)
+    found = cases(tmp_path / "labels", tmp_path / "images")
+    assert (len(found), found["a"]) == (51, "a.nii")
+    assert len(resolved) < 10
+
+
+def test_a_folder_that_cannot_be_read_stops_everything_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path, "a.nii", "closed/b.nii", ".closed/c.nii")
+    scandir = os.scandir
+
+    def guarded(path: str) -> Any:
+        if Path(path).name.endswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    with pytest.raises(BadInput, match=r"closed: the folder cannot be read \(Permission denied\)"):
+        find_cases(tmp_path)
+    (tmp_path / "closed").rename(tmp_path / ".unclosed")
+    assert list(cases(tmp_path)) == ["a"]
 
 
 def test_a_pattern_names_the_masks_of_a_folder(tmp_path: Path) -> None:
