@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 from dmapsvc.errors import Damaged, NotFound
 from dmapsvc.settings import Settings
 from dmapsvc.spec import MapSpec
 from dmapsvc.store import CaseRecord, Reader, WritableDataset, open_store
+from dmapsvc.store.staging import only_one
 from dmapsvc.store.storedfile import StoredFile
 
 _log = logging.getLogger("api")
@@ -24,13 +26,21 @@ class Library:
 
     def __init__(self, settings: Settings) -> None:
         self.store = open_store(settings.store_location, settings.staging)
+        self._staging = settings.staging
         self._locks: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
         self._finding_lock = threading.Lock()
 
-    def changing(self, name: str) -> threading.Lock:
-        """Held while it is decided which spec the dataset `name` has, and a job is accepted under it."""
+    @contextmanager
+    def changing(self, name: str) -> Iterator[None]:
+        """Held while it is decided which spec the dataset `name` has, and a job is accepted under it.
+
+        By one thread of one of the processes that share the staging folder: on other hosts they do as far as
+        `flock` of its file system reaches. Also for a store in a bucket.
+        """
         with self._finding_lock:
-            return self._locks.setdefault(name, threading.Lock())
+            lock = self._locks.setdefault(name, threading.Lock())
+        with lock, only_one(self._staging / f".{name}.lock"):  # flock may count by process: both are needed
+            yield
 
     def datasets(self) -> list[Reader]:
         """Every dataset, sorted by name; one that cannot be read is left out and logged."""

@@ -185,6 +185,19 @@ class Staging:
 
 
 @contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """For the block, hold the lock file `path`, alone among all processes that share its file system.
+
+    It is made for that, and removed at the end.
+    """
+    with _locked(path, fcntl.LOCK_EX):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # whoever waits for it makes another
+
+
+@contextmanager
 def _locked(path: Path, operation: int) -> Iterator[None]:
     """Hold the lock file `path`, which is made when first needed."""
     descriptor = None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import fcntl
 import gzip
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import httpx
 import nibabel as nib
@@ -107,6 +108,36 @@ def test_a_change_of_one_dataset_does_not_wait_for_another(tmp_path: Path) -> No
         assert client.delete("/v1/datasets/b", timeout=5).status_code == 204
         with pytest.raises(httpx.ReadTimeout):
             client.put("/v1/datasets/a", json=WANTED, timeout=0.2)
+
+
+def test_the_first_uploads_to_two_replicas_are_judged_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apps = [create_app(Settings(data=tmp_path)) for _ in range(2)]
+    path, body = "/v1/datasets/a/cases/{}/mask", nifti(two_balls())
+    reached, go = threading.Event(), threading.Event()
+    with serving(apps[0]) as one, serving(apps[1]) as other, ThreadPoolExecutor(1) as pool:
+        assert [client.get("/healthz").status_code for client in (one, other)] == [200, 200]
+        library = apps[0].state.library
+        create = library.create
+
+        def slowly(*given: Any, **named: Any) -> Any:
+            reached.set()
+            assert go.wait(30)
+            return create(*given, **named)
+
+        monkeypatch.setattr(library, "create", slowly)
+        first = pool.submit(one.put, path.format("a"), params={"labels": "5"}, content=body)
+        assert reached.wait(30)
+        with pytest.raises(httpx.ReadTimeout):
+            other.put(path.format("b"), params={"labels": "6"}, content=body, timeout=0.5)
+        go.set()
+        assert first.result().status_code == 202
+        again = other.put(path.format("b"), params={"labels": "6"}, content=body)
+        assert_problem(again, 409, "a dataset has one spec")
+        assert other.get("/v1/datasets/a").json()["spec"]["labels"] == [5]
+        assert [job["case"] for job in other.get("/v1/jobs").json()["jobs"]] == ["a"]
+    assert not list((tmp_path / "staging").glob(".*"))
 
 
 def test_an_upload_looks_at_no_other_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
