@@ -81,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = chosen
     app.state.library = Library(chosen)
     app.state.metrics = metrics.Metrics()
+    app.state.verdict = health.new_verdict()
     problems.install(app)
     gate.install(app, chosen)
     for resource in (datasets, cases, downloads, uploads, batches, jobs, workers, zarr, metrics):

@@ -20,19 +20,19 @@ from dmapsvc.spec import check_name
 _JOB_ID = re.compile(r"[0-9a-f]{64}")
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """The settings of this service."""
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_jobs(request: Request) -> Jobs:
+async def get_jobs(request: Request) -> Jobs:
     """The queue of this service."""
     jobs: Jobs = request.app.state.jobs
     return jobs
 
 
-def get_library(request: Request) -> Library:
+async def get_library(request: Request) -> Library:
     """The datasets of this service."""
     library: Library = request.app.state.library
     return library

@@ -7,17 +7,20 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from api.dependencies import JobsOf, LibraryOf, SettingsOf
 from api.library import Library
 from api.models import Health
+from api.oneflight import OneFlight
 from api.problems import NotReady, responses
 from dmapsvc.errors import Busy, StoreAway
 from dmapsvc.jobs.engine import Jobs
 from dmapsvc.settings import Settings
 
 router = APIRouter(tags=["health"])
+
+_PATIENCE = 4.0  # seconds; chosen: under the five that the health checks of images and pods wait
 
 
 @router.get("/healthz", summary="Does the process live?")
@@ -26,13 +29,31 @@ async def live() -> Health:
     return Health(status="alive")
 
 
+Verdict = OneFlight[list[tuple[str, str]]]
+"""What keeps the service from taking work, and what to do about each."""
+
+
+def new_verdict() -> Verdict:
+    """A verdict that is good for two seconds: anybody may ask, and each look writes files and asks others."""
+    return OneFlight(keep=2.0)
+
+
 @router.get("/readyz", summary="Can it take work?", responses=responses(NotReady))
-def ready(settings: SettingsOf, library: LibraryOf, jobs: JobsOf) -> Health:
+async def ready(request: Request, settings: SettingsOf, library: LibraryOf, jobs: JobsOf) -> Health:
     """The database answers, the queue has room, and spool, store and staging can be written and have room.
 
-    What is not so is told, all of it at once.
+    What is not so is told, all of it at once; it is looked at every two seconds at most.
     """
-    faults = [*_queue_faults(jobs), *_folder_faults(settings), *_store_faults(library)]
+
+    def look() -> list[tuple[str, str]]:
+        return [*_queue_faults(jobs), *_folder_faults(settings), *_store_faults(library)]
+
+    verdict: Verdict = request.app.state.verdict
+    try:
+        faults = await verdict.answer(look, patience=_PATIENCE)
+    except TimeoutError:
+        silent = f"database, disk or store did not answer within {_PATIENCE:g} s"
+        faults = [(silent, "See that they run and can be reached")]
     if faults:
         raise NotReady(
             "; ".join(fault for fault, _ in faults),

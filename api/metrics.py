@@ -27,15 +27,21 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from api.dependencies import JobsOf
+from api.oneflight import OneFlight
 from dmapsvc import __version__
 from dmapsvc.jobs import Worker
-from dmapsvc.jobs.engine import Jobs
+from dmapsvc.jobs.census import Census
 
 router = APIRouter(tags=["health"])
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 
+_PATIENCE = 3.0  # seconds for the database; chosen: well under the ten that Prometheus waits
+
 _log = logging.getLogger("api")
+
+
+QueueAnswer = tuple[Census, list[Worker]]
 
 
 class Metrics:
@@ -43,6 +49,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.queue = OneFlight[QueueAnswer]()
         ProcessCollector(registry=self.registry)
         build = Gauge("dmapsvc_build_info", "The version that runs.", ["version"], registry=self.registry)
         build.labels(__version__).set(1)
@@ -84,19 +91,17 @@ class Metrics:
 
 
 class QueueMetrics(Collector):
-    """What the queue's database says, asked anew each time; only that it is down where it does not answer."""
+    """What the queue's database says in `answer`; only that it is down if there is none."""
 
-    def __init__(self, jobs: Jobs) -> None:
-        self._jobs = jobs
+    def __init__(self, answer: QueueAnswer | None) -> None:
+        self._answer = answer
 
     def collect(self) -> Iterable[Metric]:
         """The metrics of now."""
-        try:
-            census, workers = self._jobs.census(), self._jobs.workers()
-        except sa.exc.SQLAlchemyError as error:
-            _log.warning("no metrics of the queue: %s", type(error).__name__)
+        if self._answer is None:
             yield _gauge("dmapsvc_database_up", _UP, 0)
             return
+        census, workers = self._answer
         yield _gauge("dmapsvc_database_up", _UP, 1)
         yield _family(
             "dmapsvc_jobs",
@@ -122,10 +127,15 @@ _UP = "1 if the queue's database answers."
     response_class=Response,
     responses={200: {"description": "Prometheus' text format.", "content": {"text/plain": {}}}},
 )
-def metrics(request: Request, jobs: JobsOf) -> Response:
+async def metrics(request: Request, jobs: JobsOf) -> Response:
     """What this process was asked, and what is in the queue; docs/telemetry.md says what each one means."""
     own: Metrics = request.app.state.metrics
-    text = generate_latest(own.registry) + generate_latest(QueueMetrics(jobs))
+    try:
+        answer = await own.queue.answer(lambda: (jobs.census(), jobs.workers()), patience=_PATIENCE)
+    except (sa.exc.SQLAlchemyError, TimeoutError) as error:
+        _log.warning("no metrics of the queue: %s", type(error).__name__)
+        answer = None
+    text = generate_latest(own.registry) + generate_latest(QueueMetrics(answer))
     return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 
 

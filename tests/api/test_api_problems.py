@@ -19,6 +19,7 @@ from dmapsvc.errors import Busy
 from dmapsvc.settings import Settings
 from tests.api.bodies import nifti, two_balls
 from tests.api.talk import Talk, assert_problem, serving
+from tests.jobs.processes import eventually
 
 
 def test_an_unknown_address(talk: Talk) -> None:
@@ -98,6 +99,7 @@ def test_a_service_whose_folder_is_gone_is_not_ready(tmp_path: Path, folder: str
         assert client.get("/readyz").json() == {"status": "ready"}
         assert not list((tmp_path / folder).iterdir())
         (tmp_path / folder).rmdir()
+        eventually(lambda: client.get("/readyz").status_code == 503)  # within two seconds
         assert_problem(client.get("/readyz"), 503, folder)
 
 

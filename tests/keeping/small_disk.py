@@ -17,6 +17,7 @@ import numpy as np
 
 from demo.service import Service
 from dmapsvc.store import check
+from tests.jobs.processes import eventually
 
 _BLOCK = 4096
 
@@ -73,7 +74,7 @@ def an_upload_that_does_not_fit(client: Client, disk: Disk) -> None:
         assert_full(answer.status_code, answer.json())
     assert client.http.get("/healthz").status_code == 200
     assert client.http.get("/v1/jobs").json()["jobs"] == []
-    assert client.http.get("/readyz").status_code == 503
+    eventually(lambda: client.http.get("/readyz").status_code == 503)  # looked at every two seconds
     assert not list((client.service.data / "spool").iterdir())
     assert not store_of(client).exists()
 
@@ -99,7 +100,7 @@ def room_again(client: Client, disk: Disk, job: str) -> None:
     again = client.http.get(f"/v1/jobs/{job}", params={"wait": 60}).json()
     assert again["state"] == "done", again
     assert client.ended(client.put("small", packed(16)))["state"] == "done"
-    assert client.http.get("/readyz").status_code == 200
+    eventually(lambda: client.http.get("/readyz").status_code == 200)
     assert not list(check(store_of(client)))
     assert not [path for path in (client.service.data / "spool").iterdir() if not path.suffix]
 

@@ -24,7 +24,7 @@ def metrics(folder: Path) -> Iterable[Metric]:
     yield from Metrics().registry.collect()
     yield from WorkerMetrics("numba").registry.collect()
     with Jobs(Settings(data=folder)) as jobs:
-        yield from QueueMetrics(jobs).collect()
+        yield from QueueMetrics((jobs.census(), jobs.workers())).collect()
 
 
 def full_name(metric: Metric) -> str:
