@@ -5,6 +5,7 @@ Which changes are told of, and in which words, is for those who make them.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -45,6 +46,7 @@ class AuditLog:
         """Write `line`, on a line of its own also where an earlier one broke off; whether all of it was."""
         descriptor = open_owned(self._path, os.O_RDWR | os.O_APPEND)
         try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # a line that is half written is not one that broke off
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
             whole = b"\n" + line if torn else line
